@@ -31,7 +31,8 @@ add_library(deepwater_options INTERFACE)
 target_include_directories(deepwater_options INTERFACE ${PROJECT_SOURCE_DIR})
 target_compile_options(deepwater_options INTERFACE
   $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wpedantic -Wshadow -fno-math-errno>
-  $<$<COMPILE_LANGUAGE:CUDA>:--extended-lambda --expt-relaxed-constexpr -Xcompiler=-Wall,-Wextra>)
+  # fmt 9 checks formats with consteval, which nvcc cannot evaluate: there they are checked when used.
+  $<$<COMPILE_LANGUAGE:CUDA>:--extended-lambda --expt-relaxed-constexpr -DFMT_CONSTEVAL= -Xcompiler=-Wall,-Wextra>)
 if(DEEPWATER_WERROR)
   target_compile_options(deepwater_options INTERFACE
     $<$<COMPILE_LANGUAGE:CXX>:-Werror> $<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-Werror>)

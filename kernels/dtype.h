@@ -68,17 +68,31 @@ constexpr bool is_floating(DType dtype) {
 }
 
 template <typename T>
-inline constexpr DType dtype_of = DType::u8;  // specialised below for every element type
+struct DTypeOf;
 template <>
-inline constexpr DType dtype_of<float> = DType::f32;
+struct DTypeOf<float> {
+  static constexpr DType value = DType::f32;
+};
 template <>
-inline constexpr DType dtype_of<double> = DType::f64;
+struct DTypeOf<double> {
+  static constexpr DType value = DType::f64;
+};
 template <>
-inline constexpr DType dtype_of<bfloat16> = DType::bf16;
+struct DTypeOf<bfloat16> {
+  static constexpr DType value = DType::bf16;
+};
 template <>
-inline constexpr DType dtype_of<int64_t> = DType::i64;
+struct DTypeOf<int64_t> {
+  static constexpr DType value = DType::i64;
+};
 template <>
-inline constexpr DType dtype_of<uint8_t> = DType::u8;
+struct DTypeOf<uint8_t> {
+  static constexpr DType value = DType::u8;
+};
+
+/// The DType of a C++ element type.
+template <typename T>
+inline constexpr DType dtype_of = DTypeOf<T>::value;
 
 /// Calls `body(T{})` with the C++ type of a floating `dtype`; `what` names the operation in the error.
 template <typename Body>
