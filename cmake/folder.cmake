@@ -32,7 +32,7 @@ target_include_directories(deepwater_options INTERFACE ${PROJECT_SOURCE_DIR})
 target_compile_options(deepwater_options INTERFACE
   $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wpedantic -Wshadow -fno-math-errno>
   # fmt 9 checks formats with consteval, which nvcc cannot evaluate: there they are checked when used.
-  $<$<COMPILE_LANGUAGE:CUDA>:--extended-lambda --expt-relaxed-constexpr -DFMT_CONSTEVAL= -Xcompiler=-Wall,-Wextra>)
+  $<$<COMPILE_LANGUAGE:CUDA>:--extended-lambda --expt-relaxed-constexpr -DFMT_CONSTEVAL= -DFMT_USE_CONSTEXPR=1 -Xcompiler=-Wall,-Wextra>)
 if(DEEPWATER_WERROR)
   target_compile_options(deepwater_options INTERFACE
     $<$<COMPILE_LANGUAGE:CXX>:-Werror> $<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-Werror>)
