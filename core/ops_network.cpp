@@ -1,0 +1,258 @@
+#include <algorithm>
+
+#include "core/ops.h"
+#include "core/random.h"
+#include "core/tape.h"
+
+namespace dw {
+namespace {
+
+Stream stream_of(const Tensor& tensor) {
+  return current_stream(tensor.device());
+}
+
+Tensor channels_last(const Tensor& tensor) {
+  return tensor.contiguous(Layout::channels_last);
+}
+
+ConvShape conv_shape(const Tensor& input, const Tensor& weight, const ConvOptions& options) {
+  require(
+      input.rank() == 4 && weight.rank() == 4 && options.groups > 0 &&
+          input.size(1) == weight.size(1) * options.groups && weight.size(0) % options.groups == 0,
+      "conv2d expects input [n, i, h, w] and weight [o, i / groups, kh, kw], found {} and {} with {} groups",
+      to_string(input.shape()), to_string(weight.shape()), options.groups);
+  require(input.dtype() == weight.dtype() && input.device() == weight.device(),
+          "conv2d expects input and weight of one dtype and device, found {} on {} and {} on {}",
+          name_of(input.dtype()), to_string(input.device()), name_of(weight.dtype()),
+          to_string(weight.device()));
+  require(options.stride > 0 && options.dilation > 0 && options.padding >= 0,
+          "conv2d expects stride and dilation of at least 1 and padding of at least 0, found {}, {} and {}",
+          options.stride, options.dilation, options.padding);
+  ConvShape shape;
+  shape.batch = input.size(0);
+  shape.in_channels = input.size(1);
+  shape.in_height = input.size(2);
+  shape.in_width = input.size(3);
+  shape.out_channels = weight.size(0);
+  shape.kernel_height = weight.size(2);
+  shape.kernel_width = weight.size(3);
+  shape.stride = options.stride;
+  shape.padding = options.padding;
+  shape.dilation = options.dilation;
+  shape.groups = options.groups;
+  shape.dtype = input.dtype();
+  const int64_t reach_h = shape.dilation * (shape.kernel_height - 1) + 1;
+  const int64_t reach_w = shape.dilation * (shape.kernel_width - 1) + 1;
+  require(shape.in_height + 2 * shape.padding >= reach_h && shape.in_width + 2 * shape.padding >= reach_w,
+          "conv2d: a {}x{} window does not fit an input of shape {} with padding {}", reach_h, reach_w,
+          to_string(input.shape()), shape.padding);
+  return shape;
+}
+
+// A [rows, channels] reading of [n, c, h, w] (channels-last) or [n, c].
+struct Rows {
+  Tensor tensor;
+  BatchNormShape shape;
+};
+
+Rows rows_of(const Tensor& input, const Tensor& weight, const BatchNormOptions& options) {
+  require((input.rank() == 4 || input.rank() == 2) && weight.shape() == Shape{input.size(1)},
+          "batch norm expects input [n, c, h, w] or [n, c] and weight [c], found {} and {}",
+          to_string(input.shape()), to_string(weight.shape()));
+  Rows rows{channels_last(input), {}};
+  rows.shape.channels = input.size(1);
+  rows.shape.rows = input.numel() / std::max<int64_t>(1, input.size(1));
+  rows.shape.dtype = input.dtype();
+  rows.shape.relu = options.relu;
+  rows.shape.epsilon = options.epsilon;
+  rows.shape.momentum = options.momentum;
+  return rows;
+}
+
+PoolShape pool_shape(const Tensor& input, const PoolOptions& options) {
+  require(input.rank() == 4, "pooling expects input [n, c, h, w], found {}", to_string(input.shape()));
+  PoolShape shape{input.size(0),  input.size(2),  input.size(3),   input.size(1),
+                  options.kernel, options.stride, options.padding, input.dtype()};
+  require(shape.kernel > 0 && shape.stride > 0 && shape.padding >= 0 && 2 * shape.padding <= shape.kernel &&
+              shape.height + 2 * shape.padding >= shape.kernel &&
+              shape.width + 2 * shape.padding >= shape.kernel,
+          "pooling with kernel {}, stride {} and padding {} does not fit input {}", shape.kernel,
+          shape.stride, shape.padding, to_string(input.shape()));
+  return shape;
+}
+
+}  // namespace
+
+Tensor conv2d(const Tensor& input, const Tensor& weight, const Tensor& bias, const ConvOptions& options) {
+  const ConvShape shape = conv_shape(input, weight, options);
+  Tensor out, x;
+  {
+    const NoGrad pause;
+    x = channels_last(input);
+    out = Tensor::empty({shape.batch, shape.out_channels, shape.out_height(), shape.out_width()}, shape.dtype,
+                        input.device(), Layout::channels_last);
+    const Tensor filters = channels_last(weight);
+    kernels(x.device()).conv_forward(stream_of(x), shape, x.raw_data(), filters.raw_data(), out.raw_data());
+  }
+  Tape::record(
+      "conv2d", {input, weight}, out, [x, weight, shape](const Tensor& gradient, const Needed& needed) {
+        const Tensor incoming = channels_last(gradient);
+        Gradients result(2);
+        if (needed[0]) {
+          result[0] = Tensor::empty_like(x);
+          const Tensor filters = channels_last(weight);
+          kernels(x.device())
+              .conv_backward_data(stream_of(x), shape, incoming.raw_data(), filters.raw_data(),
+                                  result[0].raw_data());
+        }
+        if (needed[1]) {
+          result[1] = Tensor::empty(weight.shape(), weight.dtype(), weight.device(), Layout::channels_last);
+          kernels(x.device())
+              .conv_backward_weight(stream_of(x), shape, x.raw_data(), incoming.raw_data(),
+                                    result[1].raw_data());
+        }
+        return result;
+      });
+  return bias.defined() ? out + bias.reshape({1, shape.out_channels, 1, 1}) : out;
+}
+
+Tensor batch_norm_training(const Tensor& input, const Tensor& weight, const Tensor& bias,
+                           const Tensor& running_mean, const Tensor& running_variance,
+                           const BatchNormOptions& options) {
+  Rows rows;
+  Tensor out, saved_mean, saved_inverse_deviation;
+  {
+    const NoGrad pause;
+    rows = rows_of(input, weight, options);
+    require(rows.shape.rows > 1,
+            "batch norm in training expects more than one value a channel, found input {}",
+            to_string(input.shape()));
+    out = Tensor::empty_like(rows.tensor);
+    saved_mean = Tensor::empty_like(weight);
+    saved_inverse_deviation = Tensor::empty_like(weight);
+    kernels(input.device())
+        .batch_norm_training(stream_of(input), rows.shape, rows.tensor.raw_data(), weight.raw_data(),
+                             bias.raw_data(), running_mean.raw_data(), running_variance.raw_data(),
+                             out.raw_data(), saved_mean.raw_data(), saved_inverse_deviation.raw_data());
+  }
+  Tape::record("batch_norm", {input, weight, bias}, out,
+               [rows, weight, out = options.relu ? out : Tensor(), saved_mean, saved_inverse_deviation](
+                   const Tensor& gradient, const Needed&) {
+                 const Tensor incoming = channels_last(gradient);
+                 Gradients result{Tensor::empty_like(rows.tensor), Tensor::empty_like(weight),
+                                  Tensor::empty_like(weight)};
+                 kernels(incoming.device())
+                     .batch_norm_backward(stream_of(incoming), rows.shape, incoming.raw_data(),
+                                          rows.tensor.raw_data(), out.defined() ? out.raw_data() : nullptr,
+                                          weight.raw_data(), saved_mean.raw_data(),
+                                          saved_inverse_deviation.raw_data(), result[0].raw_data(),
+                                          result[1].raw_data(), result[2].raw_data());
+                 return result;
+               });
+  return out;
+}
+
+Tensor batch_norm_inference(const Tensor& input, const Tensor& weight, const Tensor& bias,
+                            const Tensor& running_mean, const Tensor& running_variance,
+                            const BatchNormOptions& options) {
+  const Rows rows = rows_of(input.detach(), weight, options);
+  Tensor out = Tensor::empty_like(rows.tensor);
+  kernels(input.device())
+      .batch_norm_inference(stream_of(input), rows.shape, rows.tensor.raw_data(), weight.raw_data(),
+                            bias.raw_data(), running_mean.raw_data(), running_variance.raw_data(),
+                            out.raw_data());
+  // With fixed statistics the layer is y = x · scale + shift, and that is all its gradients need.
+  Tape::record(
+      "batch_norm_inference", {input, weight, bias}, out,
+      [input = input.detach(), weight, running_mean, running_variance, out = options.relu ? out : Tensor(),
+       options](const Tensor& gradient, const Needed&) {
+        const Shape per_channel = input.rank() == 4 ? Shape{1, input.size(1), 1, 1} : Shape{1, input.size(1)};
+        const Tensor incoming = out.defined()
+                                    ? where(greater(out, Tensor::zeros({}, out.dtype(), out.device())),
+                                            gradient, Tensor::zeros({}, out.dtype(), out.device()))
+                                    : gradient;
+        const Tensor inverse = power(add(running_variance, options.epsilon), -0.5);
+        const Tensor normal = (input - running_mean.reshape(per_channel)) * inverse.reshape(per_channel);
+        return Gradients{incoming * (weight * inverse).reshape(per_channel),
+                         sum_to(incoming * normal, per_channel).reshape(weight.shape()),
+                         sum_to(incoming, per_channel).reshape(weight.shape())};
+      });
+  return out;
+}
+
+Tensor max_pool2d(const Tensor& input, const PoolOptions& options) {
+  const PoolShape shape = pool_shape(input, options);
+  const Tensor x = channels_last(input.detach());
+  Tensor out = Tensor::empty({shape.batch, shape.channels, shape.out_height(), shape.out_width()},
+                             shape.dtype, input.device(), Layout::channels_last);
+  const Tensor index = Tensor::empty(out.shape(), DType::i64, input.device(), Layout::channels_last);
+  kernels(x.device()).max_pool(stream_of(x), shape, x.raw_data(), out.raw_data(), index.data<int64_t>());
+  Tape::record("max_pool2d", {input}, out,
+               [index, shape, from = input.shape()](const Tensor& gradient, const Needed&) {
+                 const Tensor incoming = channels_last(gradient);
+                 Tensor result = Tensor::empty(from, shape.dtype, incoming.device(), Layout::channels_last);
+                 kernels(incoming.device())
+                     .max_pool_backward(stream_of(incoming), shape, incoming.raw_data(),
+                                        index.data<int64_t>(), result.raw_data());
+                 return Gradients{result};
+               });
+  return out;
+}
+
+Tensor average_pool2d(const Tensor& input, const PoolOptions& options) {
+  const PoolShape shape = pool_shape(input, options);
+  const Tensor x = channels_last(input.detach());
+  Tensor out = Tensor::empty({shape.batch, shape.channels, shape.out_height(), shape.out_width()},
+                             shape.dtype, input.device(), Layout::channels_last);
+  kernels(x.device()).average_pool(stream_of(x), shape, x.raw_data(), out.raw_data());
+  Tape::record(
+      "average_pool2d", {input}, out, [shape, from = input.shape()](const Tensor& gradient, const Needed&) {
+        const Tensor incoming = channels_last(gradient);
+        Tensor result = Tensor::empty(from, shape.dtype, incoming.device(), Layout::channels_last);
+        kernels(incoming.device())
+            .average_pool_backward(stream_of(incoming), shape, incoming.raw_data(), result.raw_data());
+        return Gradients{result};
+      });
+  return out;
+}
+
+Tensor global_average_pool(const Tensor& input) {
+  require(input.rank() == 4, "pooling expects input [n, c, h, w], found {}", to_string(input.shape()));
+  return mean(input, {2, 3});
+}
+
+Tensor cross_entropy(const Tensor& logits, const Tensor& labels) {
+  require(logits.rank() == 2 && labels.dtype() == DType::i64 && labels.shape() == Shape{logits.size(0)} &&
+              logits.numel() > 0,
+          "cross entropy expects logits [n, classes] and i64 labels [n], found {} and {} {}",
+          to_string(logits.shape()), name_of(labels.dtype()), to_string(labels.shape()));
+  const int64_t rows = logits.size(0);
+  const DType loss_dtype = logits.dtype() == DType::bf16 ? DType::f32 : logits.dtype();
+  const Tensor losses = Tensor::empty({rows}, loss_dtype, logits.device());
+  Tensor slope, out;
+  {
+    const NoGrad pause;
+    const Tensor dense = logits.contiguous();
+    slope = Tensor::empty_like(dense);
+    kernels(logits.device())
+        .softmax_cross_entropy(stream_of(logits), dense.view(), labels.view(), losses.view(), slope.view());
+    out = mean(losses);
+  }
+  Tape::record("cross_entropy", {logits}, out, [slope, rows](const Tensor& gradient, const Needed&) {
+    return Gradients{multiply(slope, 1.0 / static_cast<double>(rows)) * gradient.to(slope.dtype())};
+  });
+  return out;
+}
+
+Tensor dropout(const Tensor& input, double probability) {
+  require(probability >= 0 && probability < 1, "dropout expects a probability in [0, 1), found {}",
+          probability);
+  if (probability == 0) return input;
+  const Tensor mask = Tensor::empty_like(input);
+  kernels(input.device())
+      .bernoulli(stream_of(input), RandomScope::next_key(), mask.view(), 1 - probability,
+                 1 / (1 - probability));
+  return input * mask;
+}
+
+}  // namespace dw
