@@ -38,8 +38,10 @@ Check check(const std::string& file, const std::string& content) {
   fs::create_directories((tree.path() / file).parent_path());
   std::ofstream(tree.path() / file) << content;
   const fs::path script = fs::absolute(__FILE__).parent_path() / "check_architecture.sh";
-  const std::string command = "'" + script.string() + "' '" + tree.path().string() + "'";
-  std::FILE* pipe = ::popen(command.c_str(), "r");
+  // Through the environment, so that no path needs quoting.
+  ::setenv("CHECK_SCRIPT", script.c_str(), 1);
+  ::setenv("CHECK_TREE", tree.path().c_str(), 1);
+  std::FILE* pipe = ::popen("\"$CHECK_SCRIPT\" \"$CHECK_TREE\"", "r");
   REQUIRE(pipe != nullptr);
   Check result;
   for (int c = std::fgetc(pipe); c != EOF; c = std::fgetc(pipe)) result.output += static_cast<char>(c);
