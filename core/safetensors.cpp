@@ -1,0 +1,271 @@
+#include "core/safetensors.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cerrno>
+#include <cstring>
+#include <limits>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "core/files.h"
+#include "core/strict_json.h"
+#include "kernels/dtype.h"
+#include "kernels/error.h"
+
+namespace dw {
+namespace {
+
+static_assert(std::endian::native == std::endian::little, "safetensors data is used in place");
+
+using nlohmann::json;
+
+constexpr size_t kLengthBytes = 8;
+constexpr uint64_t kHeaderLimit = 100'000'000;
+constexpr size_t kMaximumRank = 64;
+constexpr const char* kMetadata = "__metadata__";
+
+constexpr std::pair<std::string_view, size_t> kElementSizes[] = {
+    {"F64", 8},  {"I64", 8}, {"U64", 8}, {"C64", 8},  {"F32", 4}, {"I32", 4}, {"U32", 4},     {"F16", 2},
+    {"BF16", 2}, {"I16", 2}, {"U16", 2}, {"BOOL", 1}, {"U8", 1},  {"I8", 1},  {"F8_E4M3", 1}, {"F8_E5M2", 1},
+};
+
+/// Bytes of an array, or an Error that starts with `where`.
+uint64_t byte_size(const std::vector<int64_t>& shape, std::string_view dtype, std::string_view where) {
+  const size_t element = safetensors_element_size(dtype);
+  require(element != 0, "{}: unknown dtype '{}'", where, shortened(dtype));
+  uint64_t size = element;
+  bool overflows = false;
+  for (const int64_t extent : shape) {
+    require(extent >= 0, "{}: negative extent {}", where, extent);
+    overflows |= __builtin_mul_overflow(size, static_cast<uint64_t>(extent), &size);
+  }
+  require(!overflows, "{}: shape [{}] times {} bytes does not fit 64 bits", where, fmt::join(shape, ", "),
+          element);
+  return size;
+}
+
+float half_to_float(uint16_t half) {
+  const uint32_t sign = (half & 0x8000U) << 16;
+  const uint32_t exponent = (half >> 10) & 0x1fU;
+  const uint32_t mantissa = half & 0x3ffU;
+  if (exponent == 0x1f) return std::bit_cast<float>(sign | 0x7f800000U | (mantissa << 13));
+  if (exponent != 0) return std::bit_cast<float>(sign | ((exponent + 112) << 23) | (mantissa << 13));
+  const float magnitude = static_cast<float>(mantissa) * 0x1p-24F;
+  return sign != 0 ? -magnitude : magnitude;
+}
+
+template <typename From, typename To, typename Convert>
+std::vector<To> converted(std::span<const std::byte> bytes, Convert convert) {
+  std::vector<To> out(bytes.size() / sizeof(From));
+  for (size_t i = 0; i < out.size(); ++i) {
+    From value;
+    std::memcpy(&value, bytes.data() + i * sizeof(From), sizeof(From));
+    out[i] = static_cast<To>(convert(value));
+  }
+  return out;
+}
+
+template <typename To>
+std::vector<To> read_floating(const SafetensorsFile& file, const std::string& name) {
+  const SafetensorsEntry& entry = file.at(name);
+  const auto same = [](auto value) { return value; };
+  if (entry.dtype == "F32") return converted<float, To>(entry.bytes, same);
+  if (entry.dtype == "F64") return converted<double, To>(entry.bytes, same);
+  if (entry.dtype == "F16") return converted<uint16_t, To>(entry.bytes, half_to_float);
+  if (entry.dtype == "BF16") return converted<bfloat16, To>(entry.bytes, [](bfloat16 v) { return float(v); });
+  fail("{}: '{}' has dtype {}, expected F32, F64, F16 or BF16", file.path().string(), name, entry.dtype);
+}
+
+/// The object's three fields and nothing else; offsets are relative to the data.
+struct ParsedEntry {
+  SafetensorsEntry entry;
+  uint64_t begin = 0;
+  uint64_t end = 0;
+};
+
+ParsedEntry parse_entry(const json& value, std::string_view where) {
+  require(value.is_object() && value.size() == 3 && value.contains("dtype") && value.contains("shape") &&
+              value.contains("data_offsets"),
+          "{}: expected an object with dtype, shape and data_offsets", where);
+  ParsedEntry parsed;
+  const json& dtype = value["dtype"];
+  require(dtype.is_string(), "{}: dtype is not a string", where);
+  parsed.entry.dtype = dtype.get<std::string>();
+  const json& shape = value["shape"];
+  require(shape.is_array(), "{}: shape is not an array", where);
+  for (const json& extent : shape) {
+    require(extent.is_number_unsigned() && extent.get<uint64_t>() <= std::numeric_limits<int64_t>::max(),
+            "{}: shape holds {}, expected integers from 0 to 2^63 - 1", where, shortened(extent.dump(), 30));
+    parsed.entry.shape.push_back(extent.get<int64_t>());
+  }
+  const json& offsets = value["data_offsets"];
+  require(offsets.is_array() && offsets.size() == 2 && offsets[0].is_number_unsigned() &&
+              offsets[1].is_number_unsigned(),
+          "{}: data_offsets is not a pair of non-negative integers", where);
+  parsed.begin = offsets[0].get<uint64_t>();
+  parsed.end = offsets[1].get<uint64_t>();
+  return parsed;
+}
+
+}  // namespace
+
+size_t safetensors_element_size(std::string_view dtype) {
+  for (const auto& [name, size] : kElementSizes)
+    if (name == dtype) return size;
+  return 0;
+}
+
+void SafetensorsFile::Unmap::operator()(const std::byte* address) const {
+  ::munmap(const_cast<std::byte*>(address), size);
+}
+
+SafetensorsFile SafetensorsFile::open(const std::filesystem::path& path) {
+  SafetensorsFile file;
+  file.path_ = path;
+  // O_NONBLOCK: opening a pipe by mistake must not wait for a writer.
+  const int descriptor = ::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+  require(descriptor >= 0, "cannot open {}: {}", path.string(), std::strerror(errno));
+  struct stat status {};
+  const bool regular = ::fstat(descriptor, &status) == 0 && S_ISREG(status.st_mode);
+  file.size_ = regular ? static_cast<size_t>(status.st_size) : 0;
+  void* const address =
+      file.size_ > 0 ? ::mmap(nullptr, file.size_, PROT_READ, MAP_PRIVATE, descriptor, 0) : MAP_FAILED;
+  const int cause = errno;
+  ::close(descriptor);
+  require(regular, "{} is not a regular file", path.string());
+  require(file.size_ > kLengthBytes, "{}: {} bytes is too short for a safetensors file", path.string(),
+          file.size_);
+  require(address != MAP_FAILED, "cannot map {}: {}", path.string(), std::strerror(cause));
+  file.mapping_ = {static_cast<const std::byte*>(address), Unmap{file.size_}};
+  file.parse();
+  return file;
+}
+
+void SafetensorsFile::parse() {
+  const std::string where = path_.string();
+  uint64_t header_size = 0;
+  std::memcpy(&header_size, mapping_.get(), kLengthBytes);
+  require(header_size <= kHeaderLimit, "{}: header of {} bytes, expected at most {}", where, header_size,
+          kHeaderLimit);
+  require(header_size <= size_ - kLengthBytes, "{}: header of {} bytes ends beyond the file's {} bytes",
+          where, header_size, size_);
+  const auto* const text = reinterpret_cast<const char*>(mapping_.get() + kLengthBytes);
+  require(header_size > 0 && text[0] == '{', "{}: the header at byte {} does not start with '{{'", where,
+          kLengthBytes);
+  const json header = parse_strict_json({text, header_size}, where, {.depth = 3, .array = kMaximumRank});
+
+  const std::span<const std::byte> data = bytes().subspan(kLengthBytes + header_size);
+  std::vector<std::pair<std::pair<uint64_t, uint64_t>, std::string>> ranges;
+  for (const auto& [name, value] : header.items()) {
+    const std::string here = fmt::format("{}: '{}'", where, shortened(name));
+    if (name == kMetadata) {
+      require(value.is_object(), "{} is not an object", here);
+      for (const auto& [key, text_value] : value.items()) {
+        require(text_value.is_string(), "{}: the value of '{}' is not a string", here, shortened(key));
+        metadata_[key] = text_value.get<std::string>();
+      }
+      continue;
+    }
+    ParsedEntry parsed = parse_entry(value, here);
+    require(parsed.begin <= parsed.end && parsed.end <= data.size(),
+            "{}: data_offsets [{}, {}] do not fit the {} bytes of data", here, parsed.begin, parsed.end,
+            data.size());
+    const uint64_t expected = byte_size(parsed.entry.shape, parsed.entry.dtype, here);
+    require(parsed.end - parsed.begin == expected,
+            "{}: shape [{}] of {} takes {} bytes, data_offsets hold {}", here,
+            fmt::join(parsed.entry.shape, ", "), parsed.entry.dtype, expected, parsed.end - parsed.begin);
+    parsed.entry.bytes = data.subspan(parsed.begin, parsed.end - parsed.begin);
+    ranges.push_back({{parsed.begin, parsed.end}, name});
+    entries_.emplace(name, std::move(parsed.entry));
+  }
+  std::sort(ranges.begin(), ranges.end());
+  uint64_t covered = 0;
+  for (const auto& [range, name] : ranges) {
+    require(range.first == covered, "{}: '{}' starts at data offset {}, expected {} ({})", where,
+            shortened(name), range.first, covered, range.first < covered ? "overlap" : "gap");
+    covered = range.second;
+  }
+  require(covered == data.size(), "{}: {} bytes of data, of which the header describes {}", where,
+          data.size(), covered);
+}
+
+const SafetensorsEntry& SafetensorsFile::at(const std::string& name) const {
+  const auto found = entries_.find(name);
+  if (found != entries_.end()) return found->second;
+  std::string names;
+  for (const auto& [other, entry] : entries_) {
+    if (names.size() > 200) {
+      names += ", ...";
+      break;
+    }
+    names += (names.empty() ? "" : ", ") + shortened(other);
+  }
+  fail("{} has no tensor '{}'; its {} tensors are: {}", path_.string(), shortened(name), entries_.size(),
+       names);
+}
+
+std::vector<float> SafetensorsFile::read_f32(const std::string& name) const {
+  return read_floating<float>(*this, name);
+}
+
+std::vector<double> SafetensorsFile::read_f64(const std::string& name) const {
+  return read_floating<double>(*this, name);
+}
+
+void write_safetensors(const std::filesystem::path& path, const std::map<std::string, std::string>& metadata,
+                       const std::map<std::string, SafetensorsEntry>& entries) {
+  using Item = std::map<std::string, SafetensorsEntry>::const_pointer;
+  std::vector<Item> by_alignment;
+  for (const auto& item : entries) {
+    const std::string here = fmt::format("{}: '{}'", path.string(), shortened(item.first));
+    require(item.first != kMetadata, "{} is not a name for a tensor", here);
+    const uint64_t expected = byte_size(item.second.shape, item.second.dtype, here);
+    require(item.second.bytes.size() == expected, "{}: shape [{}] of {} takes {} bytes, found {}", here,
+            fmt::join(item.second.shape, ", "), item.second.dtype, expected, item.second.bytes.size());
+    by_alignment.push_back(&item);
+  }
+  // Wide elements first: every array is then aligned to its element, as memory-mapping readers like it.
+  std::stable_sort(by_alignment.begin(), by_alignment.end(), [](Item a, Item b) {
+    return safetensors_element_size(a->second.dtype) > safetensors_element_size(b->second.dtype);
+  });
+
+  std::map<std::string, uint64_t> offsets;
+  uint64_t offset = 0;
+  for (const Item item : by_alignment) {
+    offsets[item->first] = offset;
+    offset += item->second.bytes.size();
+  }
+  nlohmann::ordered_json header = nlohmann::ordered_json::object();
+  if (!metadata.empty()) header[kMetadata] = metadata;
+  for (const auto& [name, entry] : entries) {
+    nlohmann::ordered_json& fields = header[name];
+    fields["dtype"] = entry.dtype;
+    fields["shape"] = entry.shape;
+    fields["data_offsets"] = {offsets[name], offsets[name] + entry.bytes.size()};
+  }
+  std::string text;
+  try {
+    text = header.dump();
+  } catch (const json::exception& error) {
+    fail("{}: a name or metadata value is not UTF-8: {}", path.string(), error.what());
+  }
+  text.resize((text.size() + 7) / 8 * 8, ' ');
+  require(text.size() <= kHeaderLimit, "{}: header of {} bytes, expected at most {}", path.string(),
+          text.size(), kHeaderLimit);
+
+  AtomicFile file(path);
+  const uint64_t header_size = text.size();
+  file.write(std::as_bytes(std::span(&header_size, 1)));
+  file.write(text);
+  for (const Item item : by_alignment) file.write(item->second.bytes);
+  file.commit();
+}
+
+}  // namespace dw

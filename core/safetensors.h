@@ -1,0 +1,70 @@
+// The safetensors file format, without tensors: names, shapes, raw bytes. The verifier reads a suspect
+// through this alone, and checkpoints are written through it. The bytes are described in docs/formats.md.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <map>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace dw {
+
+/// One stored array: row-major, little-endian. `bytes` is a view; whoever made it says how long it lives.
+struct SafetensorsEntry {
+  std::string dtype;  ///< as in the file: "F32", "F64", "F16", "BF16", "I64", "U8", ...
+  std::vector<int64_t> shape;
+  std::span<const std::byte> bytes;
+};
+
+/// Bytes of one element of a safetensors dtype; 0 for a name this program does not know.
+size_t safetensors_element_size(std::string_view dtype);
+
+/// A safetensors file, mapped read-only. Everything about the header is checked by open(): afterwards every
+/// entry's bytes lie inside the file and are exactly as long as its shape says. The file must not be
+/// truncated by others while it is open.
+class SafetensorsFile {
+ public:
+  /// Errors: missing, truncated, malformed or contradictory files, with offsets and sizes.
+  static SafetensorsFile open(const std::filesystem::path& path);
+
+  SafetensorsFile(SafetensorsFile&&) = default;
+  SafetensorsFile& operator=(SafetensorsFile&&) = default;
+
+  const std::filesystem::path& path() const { return path_; }
+  const std::map<std::string, std::string>& metadata() const { return metadata_; }
+  /// Spans stay valid while this object, or the one it was moved into, lives.
+  const std::map<std::string, SafetensorsEntry>& entries() const { return entries_; }
+  /// Error: no such entry (tells what is there).
+  const SafetensorsEntry& at(const std::string& name) const;
+  /// The values of a floating entry (F32, F64, F16, BF16), converted.
+  std::vector<float> read_f32(const std::string& name) const;
+  std::vector<double> read_f64(const std::string& name) const;
+  /// The whole file, for digests.
+  std::span<const std::byte> bytes() const { return {mapping_.get(), size_}; }
+
+ private:
+  SafetensorsFile() = default;
+  void parse();
+
+  struct Unmap {
+    size_t size;
+    void operator()(const std::byte* address) const;
+  };
+  std::filesystem::path path_;
+  std::unique_ptr<const std::byte, Unmap> mapping_;
+  size_t size_ = 0;
+  std::map<std::string, std::string> metadata_;
+  std::map<std::string, SafetensorsEntry> entries_;
+};
+
+/// Writes a file atomically; equal arguments give equal bytes. Errors: an entry whose bytes do not fit its
+/// shape and dtype, a name that is not UTF-8 or is "__metadata__", and those of AtomicFile.
+void write_safetensors(const std::filesystem::path& path, const std::map<std::string, std::string>& metadata,
+                       const std::map<std::string, SafetensorsEntry>& entries);
+
+}  // namespace dw
