@@ -1,0 +1,23 @@
+// What one carrier word says about its weight. Used by the kernels and by the reader.
+#pragma once
+
+#include <cstdint>
+
+namespace dw {
+
+/// -1 where the top bit is set, else +1.
+constexpr int sign_of_word(uint32_t word) {
+  return (word >> 31) != 0 ? -1 : 1;
+}
+
+/// The payload bit that owns the weight: 0 .. bits-1, uniform up to bits / 2^31.
+constexpr uint32_t bit_of_word(uint32_t word, uint32_t bits) {
+  return static_cast<uint32_t>((static_cast<uint64_t>(word & 0x7fffffffU) * bits) >> 31);
+}
+
+/// Both in 16 bits (bits <= 32767): top bit set for a negative sign, the bit's index below.
+constexpr uint16_t packed_word(uint32_t word, uint32_t bits) {
+  return static_cast<uint16_t>((word >> 31) << 15 | bit_of_word(word, bits));
+}
+
+}  // namespace dw
