@@ -1,0 +1,230 @@
+// Convolution on the CPU: f32 by oneDNN, f64 by convolution_reference.cpp. Activations stay NHWC; filters are
+// converted to the layout oneDNN prefers on every call, which costs little beside the convolution.
+#include <omp.h>
+
+#include <array>
+#include <dnnl.hpp>
+#include <memory>
+#include <mutex>
+#include <unordered_map>
+
+#include "kernels/cpu/convolution_reference.h"
+#include "kernels/device.h"
+#include "kernels/table.h"
+
+namespace dw::cpu_backend {
+namespace {
+
+using dnnl::memory;
+
+enum class Pass : uint8_t { forward, backward_data, backward_weight };
+
+struct PlanKey {
+  ConvShape shape;
+  Pass pass = Pass::forward;
+  int threads = 1;  ///< oneDNN divides the work when a primitive is created
+  bool operator==(const PlanKey&) const = default;
+};
+
+struct PlanKeyHash {
+  size_t operator()(const PlanKey& key) const {
+    const ConvShape& s = key.shape;
+    uint64_t hash = 0xcbf29ce484222325ULL;
+    for (const int64_t field : {s.batch, s.in_channels, s.in_height, s.in_width, s.out_channels,
+                                s.kernel_height, s.kernel_width, s.stride, s.padding, s.dilation, s.groups,
+                                static_cast<int64_t>(key.pass), static_cast<int64_t>(key.threads)})
+      hash = (hash ^ static_cast<uint64_t>(field)) * 0x100000001b3ULL;
+    return hash;
+  }
+};
+
+/// One of the three tensors of a convolution: our layout, the primitive's, and the conversion if they differ.
+struct Operand {
+  int argument = 0;
+  memory::desc ours, theirs;
+  dnnl::reorder conversion;  ///< to `theirs` for inputs, to `ours` for the output
+  bool converted() const { return ours != theirs; }
+};
+
+struct Plan {
+  dnnl::primitive primitive;
+  std::array<Operand, 3> operands;  ///< two inputs, then the output
+  memory::desc scratch;
+};
+
+const dnnl::engine& engine() {
+  static const dnnl::engine instance(dnnl::engine::kind::cpu, 0);
+  return instance;
+}
+
+memory::desc activations(int64_t batch, int64_t channels, int64_t height, int64_t width) {
+  return {{batch, channels, height, width}, memory::data_type::f32, memory::format_tag::nhwc};
+}
+
+memory::desc filters(const ConvShape& s) {
+  const int64_t inputs = s.in_channels / s.groups, outputs = s.out_channels / s.groups;
+  const int64_t row = s.kernel_width * inputs, filter = s.kernel_height * row;
+  if (s.groups == 1)
+    return {{outputs, inputs, s.kernel_height, s.kernel_width},
+            memory::data_type::f32,
+            memory::dims{filter, 1, row, inputs}};
+  return {{s.groups, outputs, inputs, s.kernel_height, s.kernel_width},
+          memory::data_type::f32,
+          memory::dims{outputs * filter, filter, 1, row, inputs}};
+}
+
+memory::desc any_layout(const memory::desc& layout) {
+  return {layout.dims(), memory::data_type::f32, memory::format_tag::any};
+}
+
+Operand operand(int argument, const memory::desc& ours, const memory::desc& theirs, bool is_output) {
+  Operand result{argument, ours, theirs, {}};
+  if (result.converted())
+    result.conversion = is_output ? dnnl::reorder({engine(), theirs, engine(), ours})
+                                  : dnnl::reorder({engine(), ours, engine(), theirs});
+  return result;
+}
+
+Plan make_plan(const PlanKey& key) {
+  const ConvShape& s = key.shape;
+  const memory::desc source = activations(s.batch, s.in_channels, s.in_height, s.in_width);
+  const memory::desc destination = activations(s.batch, s.out_channels, s.out_height(), s.out_width());
+  const memory::desc weight = filters(s);
+  const memory::dims strides(2, s.stride), dilation(2, s.dilation - 1), padding(2, s.padding);
+  dnnl::primitive_attr attributes;
+  attributes.set_scratchpad_mode(dnnl::scratchpad_mode::user);
+  const auto algorithm = dnnl::algorithm::convolution_direct;
+
+  const dnnl::convolution_forward::primitive_desc forward(
+      {dnnl::prop_kind::forward_training, algorithm, source, any_layout(weight), destination, strides,
+       dilation, padding, padding},
+      attributes, engine());
+  if (key.pass == Pass::forward)
+    return {dnnl::convolution_forward(forward),
+            {operand(DNNL_ARG_SRC, source, forward.src_desc(), false),
+             operand(DNNL_ARG_WEIGHTS, weight, forward.weights_desc(), false),
+             operand(DNNL_ARG_DST, destination, forward.dst_desc(), true)},
+            forward.scratchpad_desc()};
+  if (key.pass == Pass::backward_data) {
+    const dnnl::convolution_backward_data::primitive_desc backward(
+        {algorithm, source, any_layout(weight), destination, strides, dilation, padding, padding}, attributes,
+        engine(), forward);
+    return {dnnl::convolution_backward_data(backward),
+            {operand(DNNL_ARG_DIFF_DST, destination, backward.diff_dst_desc(), false),
+             operand(DNNL_ARG_WEIGHTS, weight, backward.weights_desc(), false),
+             operand(DNNL_ARG_DIFF_SRC, source, backward.diff_src_desc(), true)},
+            backward.scratchpad_desc()};
+  }
+  const dnnl::convolution_backward_weights::primitive_desc backward(
+      {algorithm, source, any_layout(weight), destination, strides, dilation, padding, padding}, attributes,
+      engine(), forward);
+  return {dnnl::convolution_backward_weights(backward),
+          {operand(DNNL_ARG_SRC, source, backward.src_desc(), false),
+           operand(DNNL_ARG_DIFF_DST, destination, backward.diff_dst_desc(), false),
+           operand(DNNL_ARG_DIFF_WEIGHTS, weight, backward.diff_weights_desc(), true)},
+          backward.scratchpad_desc()};
+}
+
+/// The plan for a problem, made once. The cache starts again when it is full; plans in use live on.
+std::shared_ptr<const Plan> plan_for(const PlanKey& key) {
+  constexpr size_t most_plans = 1024;
+  static std::mutex mutex;
+  static std::unordered_map<PlanKey, std::shared_ptr<const Plan>, PlanKeyHash> plans;
+  const std::lock_guard lock(mutex);
+  if (const auto found = plans.find(key); found != plans.end()) return found->second;
+  if (plans.size() >= most_plans) plans.clear();
+  return plans[key] = std::make_shared<const Plan>(make_plan(key));
+}
+
+std::string describe(const ConvShape& s) {
+  return fmt::format("{} images {}x{}x{}, {} filters {}x{}, stride {}, padding {}, dilation {}, groups {}",
+                     s.batch, s.in_channels, s.in_height, s.in_width, s.out_channels, s.kernel_height,
+                     s.kernel_width, s.stride, s.padding, s.dilation, s.groups);
+}
+
+/// `first`, `second` and `out` are the operands of the pass in the order of Plan::operands.
+void run(Pass pass, const ConvShape& shape, const void* first, const void* second, void* out) {
+  static thread_local dnnl::stream queue(engine());
+  const auto memory_at = [](const memory::desc& layout, void* data) {
+    return memory(layout, engine(), data);
+  };
+  try {
+    const auto plan = plan_for({shape, pass, omp_get_max_threads()});
+    const std::array<void*, 3> data = {const_cast<void*>(first), const_cast<void*>(second), out};
+    const Buffer scratch(cpu, plan->scratch.get_size());
+    std::array<Buffer, 3> converted;
+    std::unordered_map<int, memory> arguments = {
+        {DNNL_ARG_SCRATCHPAD, memory_at(plan->scratch, scratch.data())}};
+    for (size_t i = 0; i < 3; ++i) {
+      const Operand& tensor = plan->operands[i];
+      if (tensor.converted()) converted[i] = Buffer(cpu, tensor.theirs.get_size());
+      arguments[tensor.argument] =
+          memory_at(tensor.theirs, tensor.converted() ? converted[i].data() : data[i]);
+      if (tensor.converted() && i < 2) {
+        memory ours = memory_at(tensor.ours, data[i]);
+        dnnl::reorder(tensor.conversion).execute(queue, ours, arguments[tensor.argument]);
+      }
+    }
+    plan->primitive.execute(queue, arguments);
+    const Operand& result = plan->operands[2];
+    if (result.converted()) {
+      memory ours = memory_at(result.ours, out);
+      dnnl::reorder(result.conversion).execute(queue, arguments[result.argument], ours);
+    }
+    queue.wait();
+  } catch (const dnnl::error& error) {
+    fail("oneDNN refused the convolution of {}: {}", describe(shape), error.what());
+  }
+}
+
+void check(const ConvShape& s) {
+  require(s.dtype == DType::f32 || s.dtype == DType::f64,
+          "convolution on the CPU supports f32 and f64, found {}", name_of(s.dtype));
+  require(s.groups > 0 && s.in_channels % s.groups == 0 && s.out_channels % s.groups == 0,
+          "convolution expects channels divisible by groups, found {}", describe(s));
+  require(s.stride > 0 && s.dilation > 0 && s.padding >= 0,
+          "convolution expects stride and dilation of at least 1 and padding of at least 0, found {}",
+          describe(s));
+  require(s.in_height + 2 * s.padding >= s.dilation * (s.kernel_height - 1) + 1 &&
+              s.in_width + 2 * s.padding >= s.dilation * (s.kernel_width - 1) + 1,
+          "convolution expects a filter no larger than its padded input, found {}", describe(s));
+}
+
+void forward(Stream, const ConvShape& shape, const void* in, const void* weight, void* out) {
+  check(shape);
+  if (shape.dtype == DType::f64)
+    reference_forward(shape, static_cast<const double*>(in), static_cast<const double*>(weight),
+                      static_cast<double*>(out));
+  else
+    run(Pass::forward, shape, in, weight, out);
+}
+
+void backward_data(Stream, const ConvShape& shape, const void* out_gradient, const void* weight,
+                   void* in_gradient) {
+  check(shape);
+  if (shape.dtype == DType::f64)
+    reference_backward_data(shape, static_cast<const double*>(out_gradient),
+                            static_cast<const double*>(weight), static_cast<double*>(in_gradient));
+  else
+    run(Pass::backward_data, shape, out_gradient, weight, in_gradient);
+}
+
+void backward_weight(Stream, const ConvShape& shape, const void* in, const void* out_gradient,
+                     void* weight_gradient) {
+  check(shape);
+  if (shape.dtype == DType::f64)
+    reference_backward_weight(shape, static_cast<const double*>(in), static_cast<const double*>(out_gradient),
+                              static_cast<double*>(weight_gradient));
+  else
+    run(Pass::backward_weight, shape, in, out_gradient, weight_gradient);
+}
+
+}  // namespace
+
+void add_convolution(KernelTable& table) {
+  table.conv_forward = forward;
+  table.conv_backward_data = backward_data;
+  table.conv_backward_weight = backward_weight;
+}
+
+}  // namespace dw::cpu_backend
