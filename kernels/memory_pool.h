@@ -1,0 +1,78 @@
+// A caching memory pool for one device: best fit with splitting and coalescing over larger segments, so that
+// a training loop asks the system for memory in its first step only.
+#pragma once
+
+#include <cstddef>
+#include <map>
+#include <mutex>
+#include <set>
+#include <utility>
+
+#include "kernels/device.h"
+
+namespace dw {
+
+/// Thread-safe. Requests up to 1 MiB share segments of 2 MiB; a larger one gets a segment of its own (rounded
+/// up by at most 1/16, and at least to 64 KiB), which later requests may split.
+class MemoryPool {
+ public:
+  /// Memory behind the pool: `allocate` returns null when there is not enough.
+  struct Source {
+    void* (*allocate)(int device, size_t bytes) = nullptr;
+    void (*release)(int device, void* data) = nullptr;
+  };
+
+  /// Every block is `alignment` aligned, a power of two that the source's own alignment must be a multiple
+  /// of.
+  MemoryPool(Device device, size_t alignment, Source source);
+  MemoryPool(const MemoryPool&) = delete;
+  MemoryPool& operator=(const MemoryPool&) = delete;
+  /// Returns all segments, handed out or not.
+  ~MemoryPool();
+
+  /// `bytes` > 0 of uninitialised memory.
+  /// Errors: the source has no more, even after cached segments were returned to it; or the pool is frozen
+  /// and no cached block fits.
+  void* allocate(size_t bytes);
+
+  /// Takes back a block of this pool. Error for any other address, or one that was released before.
+  void release(void* data);
+
+  /// Returns segments without a block in use to the source. Does nothing while frozen.
+  void release_cached();
+
+  /// While frozen the pool asks its source for nothing: a CUDA graph replays fixed addresses.
+  void set_frozen(bool frozen);
+
+  MemoryStatistics statistics() const;
+  void reset_peak();
+
+ private:
+  struct Block {
+    size_t size = 0;
+    std::byte* segment = nullptr;  ///< start of the segment it lies in
+    bool small = false;            ///< lies in a shared segment
+    bool in_use = false;
+  };
+  using Blocks = std::map<std::byte*, Block>;
+  using FreeBlocks = std::set<std::pair<size_t, std::byte*>>;
+
+  FreeBlocks& free_blocks(bool small) { return small ? small_free_ : large_free_; }
+  Blocks::iterator grow(size_t size, bool small);
+  void return_cached_segments();
+
+  const Device device_;
+  const size_t alignment_;
+  const Source source_;
+  mutable std::mutex mutex_;
+  Blocks blocks_;          ///< every byte of every segment, in address order
+  FreeBlocks small_free_;  ///< free blocks of shared segments, smallest first
+  FreeBlocks large_free_;
+  MemoryStatistics statistics_;
+  bool frozen_ = false;
+};
+
+/// The pool of a device. Lives until the process ends, so that static Buffers may outlive everything else.
+MemoryPool& memory_pool(Device device);
+
+}  // namespace dw

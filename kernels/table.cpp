@@ -1,0 +1,71 @@
+// Where the two backends meet: the only file that knows whether the CUDA half was built.
+#include "kernels/table.h"
+
+namespace dw {
+
+namespace cpu_backend {
+KernelTable make_table();
+}
+
+namespace cuda_backend {
+#ifdef DEEPWATER_HAS_CUDA
+KernelTable make_table();
+int device_count();
+Stream stream_for(int device);
+#else
+namespace {
+KernelTable make_table() {
+  return {};
+}
+int device_count() {
+  return 0;
+}
+Stream stream_for(int) {
+  return {};
+}
+}  // namespace
+#endif
+}  // namespace cuda_backend
+
+namespace {
+
+#ifdef DEEPWATER_HAS_CUDA
+constexpr bool cuda_built = true;
+#else
+constexpr bool cuda_built = false;
+#endif
+
+void require_present(Device device) {
+  if (device.type == DeviceType::cpu) return;
+  require(cuda_built, "{} was asked for, but this program was built without its CUDA half",
+          to_string(device));
+  const int count = cuda_device_count();
+  require(device.index >= 0 && device.index < count,
+          "{} was asked for, but {} usable GPUs were found (is the driver running?)", to_string(device),
+          count);
+}
+
+}  // namespace
+
+int cuda_device_count() {
+  static const int count = cuda_backend::device_count();
+  return count;
+}
+
+const KernelTable& kernels(Device device) {
+  if (device.type == DeviceType::cpu) {
+    static const KernelTable table = cpu_backend::make_table();
+    return table;
+  }
+  require_present(device);
+  static const KernelTable table = cuda_backend::make_table();
+  return table;
+}
+
+Stream current_stream(Device device) {
+  if (device.type == DeviceType::cpu) return {};
+  require_present(device);
+  return cuda_backend::stream_for(device.index);
+}
+
+}  // namespace dw
