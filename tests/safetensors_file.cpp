@@ -29,7 +29,7 @@ std::string file_with(const std::string& header, const std::string& data) {
 }
 
 std::string open_error(const ScratchFolder& folder, const std::string& content) {
-  write_file_atomically(folder / "f.safetensors", content);
+  test::write_quickly(folder / "f.safetensors", content);
   return error_of([&] { SafetensorsFile::open(folder / "f.safetensors"); });
 }
 
@@ -165,7 +165,7 @@ TEST_CASE("safetensors: truncation at any byte and any bit flip gives an error o
   for (size_t bit = 0; bit < 8 * header_end; ++bit) {
     std::string bad = good;
     bad[bit / 8] = static_cast<char>(bad[bit / 8] ^ (1 << (bit % 8)));
-    write_file_atomically(folder / "f", bad);
+    test::write_quickly(folder / "f", bad);
     try {
       const SafetensorsFile file = SafetensorsFile::open(folder / "f");
       for (const auto& [name, entry] : file.entries()) {

@@ -7,6 +7,7 @@
 #include <array>
 #include <cmath>
 #include <filesystem>
+#include <fstream>
 #include <random>
 #include <string>
 #include <vector>
@@ -37,6 +38,11 @@ class ScratchFolder {
  private:
   std::filesystem::path path_;
 };
+
+/// Writes without the sync of write_file_atomically: some tests write thousands of small files.
+inline void write_quickly(const std::filesystem::path& path, const std::string& content) {
+  std::ofstream(path, std::ios::binary) << content;
+}
 
 /// Master key 00 01 .. 1f, signing seed 20 21 .. 3f.
 inline OwnerKey fixed_key(int bits = 256) {
