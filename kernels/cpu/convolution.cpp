@@ -9,6 +9,7 @@
 #include <unordered_map>
 
 #include "kernels/cpu/convolution_reference.h"
+#include "kernels/cpu/convolution_winograd.h"
 #include "kernels/device.h"
 #include "kernels/table.h"
 
@@ -195,6 +196,9 @@ void forward(Stream, const ConvShape& shape, const void* in, const void* weight,
   if (shape.dtype == DType::f64)
     reference_forward(shape, static_cast<const double*>(in), static_cast<const double*>(weight),
                       static_cast<double*>(out));
+  else if (winograd_fits(shape))
+    winograd_forward(shape, static_cast<const float*>(in), static_cast<const float*>(weight),
+                     static_cast<float*>(out));
   else
     run(Pass::forward, shape, in, weight, out);
 }
@@ -205,6 +209,9 @@ void backward_data(Stream, const ConvShape& shape, const void* out_gradient, con
   if (shape.dtype == DType::f64)
     reference_backward_data(shape, static_cast<const double*>(out_gradient),
                             static_cast<const double*>(weight), static_cast<double*>(in_gradient));
+  else if (winograd_fits(shape))
+    winograd_backward_data(shape, static_cast<const float*>(out_gradient), static_cast<const float*>(weight),
+                           static_cast<float*>(in_gradient));
   else
     run(Pass::backward_data, shape, out_gradient, weight, in_gradient);
 }
@@ -215,6 +222,9 @@ void backward_weight(Stream, const ConvShape& shape, const void* in, const void*
   if (shape.dtype == DType::f64)
     reference_backward_weight(shape, static_cast<const double*>(in), static_cast<const double*>(out_gradient),
                               static_cast<double*>(weight_gradient));
+  else if (winograd_fits(shape))
+    winograd_backward_weight(shape, static_cast<const float*>(in), static_cast<const float*>(out_gradient),
+                             static_cast<float*>(weight_gradient));
   else
     run(Pass::backward_weight, shape, in, out_gradient, weight_gradient);
 }

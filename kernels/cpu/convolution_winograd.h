@@ -1,0 +1,17 @@
+// Fast 3x3 convolution in single precision: see convolution_winograd.cpp.
+#pragma once
+
+#include "kernels/table.h"
+
+namespace dw::cpu_backend {
+
+/// Whether the functions below handle this problem, and faster than oneDNN.
+bool winograd_fits(const ConvShape& shape);
+
+void winograd_forward(const ConvShape& shape, const float* in, const float* weight, float* out);
+void winograd_backward_data(const ConvShape& shape, const float* out_gradient, const float* weight,
+                            float* in_gradient);
+void winograd_backward_weight(const ConvShape& shape, const float* in, const float* out_gradient,
+                              float* weight_gradient);
+
+}  // namespace dw::cpu_backend
