@@ -99,6 +99,15 @@ class Block {
 #endif
   }
 
+  /// Adds to this block's own shared memory, to which its other lanes add too.
+  HD void add_in_block(uint32_t* address, uint32_t value) const {
+#ifdef __CUDA_ARCH__
+    atomicAdd(address, value);
+#else
+    *address += value;
+#endif
+  }
+
   /// Adds to memory that other lanes or blocks add to. Integers only: the order of additions is not fixed.
   HD void atomic_add(int64_t* address, int64_t value) const {
 #ifdef __CUDA_ARCH__

@@ -1,0 +1,199 @@
+// The fused distribution-matching kernel: the loss of docs/watermark.md, section 3, and its gradient for all
+// marked layers. Shares are integers, so that sums depend neither on order nor on threads.
+#include "watermark/bodies/distribution_matching.h"
+
+#include "kernels/block.h"
+#include "watermark/target.h"
+
+namespace dw::DEEPWATER_BACKEND {
+namespace {
+
+static_assert(kKnots * 2 == histogram_bins);
+constexpr float bins_per_unit = 1 / static_cast<float>(kKnotStep);
+constexpr float last_bin = histogram_bins - 1;
+
+struct Nothing {};
+
+struct ScalePartsBody {
+  MatchingArguments a;
+  struct Shared {
+    LaneValues<double> lanes;
+  };
+
+  HD void operator()(const Block& block, int64_t index, Shared& shared) const {
+    const MatchingStretch stretch = a.stretches[index];
+    const float* weight = a.layers[stretch.layer].weight + stretch.first;
+    const auto add = [](double x, double y) { return x + y; };
+    const double squares = block.reduce(
+        stretch.count, 0.0, shared.lanes,
+        [=](int64_t i) { return static_cast<double>(weight[i]) * static_cast<double>(weight[i]); }, add);
+    block.each(1, [&](int64_t) { a.square_sums[index] = squares; });
+    const double nonzero = block.reduce(
+        stretch.count, 0.0, shared.lanes, [=](int64_t i) { return weight[i] != 0 ? 1.0 : 0.0; }, add);
+    block.each(1, [&](int64_t) { a.nonzero_counts[index] = nonzero; });
+  }
+};
+
+struct ScalesBody {
+  MatchingArguments a;
+
+  HD void operator()(const Block& block, int64_t index, Nothing&) const {
+    const MatchingLayer& layer = a.layers[index];
+    block.each(1, [&](int64_t) {
+      double squares = 0, nonzero = 0;
+      for (int64_t s = layer.first_stretch; s < layer.first_stretch + layer.stretches; ++s) {
+        squares += a.square_sums[s];
+        nonzero += a.nonzero_counts[s];
+      }
+      a.scales[index] = nonzero > 0 ? static_cast<float>(sqrt(squares / nonzero)) : 0.0F;
+    });
+  }
+};
+
+// A weight's linear-binned shares: bin `low` and the one above it.
+struct Shares {
+  int low;
+  uint32_t to_low, to_high;
+};
+
+HD inline Shares shares_of(float v) {
+  float position = v * bins_per_unit + static_cast<float>(kKnots) - 0.5F;
+  position = position > 0 ? position : 0;
+  position = position < last_bin ? position : last_bin;
+  int low = static_cast<int>(position);
+  low = low < histogram_bins - 2 ? low : histogram_bins - 2;
+  const auto high =
+      static_cast<uint32_t>((position - static_cast<float>(low)) * static_cast<float>(share_unit) + 0.5F);
+  return {low, share_unit - high, high};
+}
+
+HD inline float aligned(float u, uint16_t carrier) {
+  return (carrier >> 15) != 0 ? -u : u;
+}
+HD inline int64_t bit_of(uint16_t carrier) {
+  return carrier & 0x7fff;
+}
+HD inline float inverse_of(float scale) {
+  return scale > 0 ? 1 / scale : 0.0F;
+}
+
+// Counts in the block's own memory, then adds what it counted to the histogram of all blocks.
+struct HistogramBody {
+  MatchingArguments a;
+  struct Shared {
+    uint32_t bins[most_bits_in_a_block * histogram_bins];
+  };
+
+  HD void operator()(const Block& block, int64_t index, Shared& shared) const {
+    const MatchingStretch stretch = a.stretches[index];
+    const MatchingLayer& layer = a.layers[stretch.layer];
+    const float* weight = layer.weight + stretch.first;
+    const uint16_t* carrier = layer.carrier + stretch.first;
+    const float inverse = inverse_of(a.scales[stretch.layer]);
+    const int64_t bins = a.bits * histogram_bins;
+    block.each(bins, [&](int64_t i) { shared.bins[i] = 0; });
+    block.each(stretch.count, [&](int64_t i) {
+      const Shares shares = shares_of(aligned(weight[i] * inverse, carrier[i]));
+      uint32_t* bin = shared.bins + bit_of(carrier[i]) * histogram_bins + shares.low;
+      block.add_in_block(bin, shares.to_low);
+      block.add_in_block(bin + 1, shares.to_high);
+    });
+    block.each(bins, [&](int64_t i) {
+      if (shared.bins[i] != 0) block.atomic_add(a.histogram + i, shared.bins[i]);
+    });
+  }
+};
+
+struct LargeHistogramBody {
+  MatchingArguments a;
+
+  HD void operator()(const Block& block, int64_t index, Nothing&) const {
+    const MatchingStretch stretch = a.stretches[index];
+    const MatchingLayer& layer = a.layers[stretch.layer];
+    const float* weight = layer.weight + stretch.first;
+    const uint16_t* carrier = layer.carrier + stretch.first;
+    const float inverse = inverse_of(a.scales[stretch.layer]);
+    block.each(stretch.count, [&](int64_t i) {
+      const Shares shares = shares_of(aligned(weight[i] * inverse, carrier[i]));
+      int64_t* bin = a.histogram + bit_of(carrier[i]) * histogram_bins + shares.low;
+      block.atomic_add(bin, shares.to_low);
+      block.atomic_add(bin + 1, shares.to_high);
+    });
+  }
+};
+
+struct ClearBody {
+  MatchingArguments a;
+
+  HD void operator()(const Block& block, int64_t bit, Nothing&) const {
+    block.each(histogram_bins, [&](int64_t i) { a.histogram[bit * histogram_bins + i] = 0; });
+  }
+};
+
+// One bit: prefix sums of its histogram are its distribution function; what is missing to the target is its
+// pull.
+struct SlopesBody {
+  MatchingArguments a;
+
+  HD void operator()(const Block& block, int64_t bit, Nothing&) const {
+    block.each(1, [&](int64_t) {
+      const int64_t* bins = a.histogram + bit * histogram_bins;
+      int64_t below[histogram_bins];
+      int64_t sum = 0;
+      for (int k = 0; k < histogram_bins; ++k) below[k] = sum += bins[k];
+      const double owned = static_cast<double>(sum) / share_unit;
+      double loss = 0;
+      for (int i = 0; i < kKnots; ++i) {
+        const double skew = owned > 0
+                                ? static_cast<double>(sum - below[kKnots - 1 + i] - below[kKnots - 1 - i]) /
+                                      static_cast<double>(sum)
+                                : 0.0;
+        double missing = owned > 0 ? static_cast<double>(a.target[i]) - skew : 0.0;
+        if (a.one_sided && missing < 0) missing = 0;
+        loss += (i == 0 ? 0.5 : 1.0) * missing * missing;
+        a.slopes[bit * kKnots + i] =
+            owned > 0 ? static_cast<float>(-2 * a.strength * a.mean_weights / owned * missing) : 0.0F;
+      }
+      a.losses[bit] = loss * kKnotStep * a.mean_weights / static_cast<double>(a.bits);
+    });
+  }
+};
+
+struct GradientBody {
+  MatchingArguments a;
+
+  HD void operator()(const Block& block, int64_t index, Nothing&) const {
+    const MatchingStretch stretch = a.stretches[index];
+    const MatchingLayer& layer = a.layers[stretch.layer];
+    const float* weight = layer.weight + stretch.first;
+    float* gradient = layer.gradient + stretch.first;
+    const uint16_t* carrier = layer.carrier + stretch.first;
+    const float scale = a.scales[stretch.layer];
+    const float steps = inverse_of(scale) * bins_per_unit;
+    block.each(stretch.count, [&](int64_t i) {
+      const float magnitude = weight[i] < 0 ? -weight[i] : weight[i];
+      const float knot = magnitude * steps + 0.5F;
+      if (knot < static_cast<float>(kKnots)) {
+        const float slope = a.slopes[bit_of(carrier[i]) * kKnots + static_cast<int>(knot)];
+        gradient[i] += scale * aligned(slope, carrier[i]);
+      }
+    });
+  }
+};
+
+}  // namespace
+
+void match_distributions(Stream stream, const MatchingArguments& a) {
+  for_each_block<ScalePartsBody::Shared>(stream, a.stretch_count, ScalePartsBody{a});
+  for_each_block<Nothing>(stream, a.layer_count, ScalesBody{a}, false);
+  for_each_block<Nothing>(stream, a.bits, ClearBody{a}, false);
+  if (a.bits <= most_bits_in_a_block) {
+    for_each_block<HistogramBody::Shared>(stream, a.stretch_count, HistogramBody{a});
+  } else {
+    for_each_block<Nothing>(stream, a.stretch_count, LargeHistogramBody{a});
+  }
+  for_each_block<Nothing>(stream, a.bits, SlopesBody{a}, false);
+  for_each_block<Nothing>(stream, a.stretch_count, GradientBody{a});
+}
+
+}  // namespace dw::DEEPWATER_BACKEND

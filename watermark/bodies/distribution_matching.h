@@ -1,0 +1,70 @@
+// What the fused distribution-matching kernel takes; between watermark/embedder.cpp and its single-source
+// body.
+//
+// Every weight belongs to one payload bit and has a known sign; v = sign · w / scale. Three passes over all
+// layers:
+//   scales      reads every weight:                      4 B a weight
+//   histograms  reads weight and carrier:                6 B a weight, adds two shares to a [bits, 64]
+//   histogram gradients   reads weight, carrier, gradient, writes: 14 B a weight
+// and two small steps, a block a layer and a block a bit, in between. No temporary has the size of the
+// weights.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/device.h"
+
+namespace dw {
+
+/// The histogram's fixed point: a weight's two shares add up to this.
+inline constexpr uint32_t share_unit = 1U << 20;
+/// Most weights of one bit that a stretch may hold, so that a 32-bit bin cannot overflow.
+inline constexpr int64_t most_weights_of_a_bit = (int64_t{1} << 32) / share_unit - 1;
+/// Payloads up to this size are counted in a block's own memory first; larger ones directly in device memory.
+inline constexpr int64_t most_bits_in_a_block = 256;
+inline constexpr int histogram_bins = 64;
+
+/// A marked layer. `weight` and `gradient` are dense f32 in one memory order.
+struct MatchingLayer {
+  const float* weight = nullptr;
+  float* gradient = nullptr;
+  const uint16_t* carrier =
+      nullptr;  ///< [count] top bit: the aligned sign is negative; the rest: the owning bit
+  int64_t count = 0;
+  int64_t first_stretch = 0, stretches = 0;
+};
+
+/// What one block takes: weights [first, first + count) of a layer.
+struct MatchingStretch {
+  int64_t layer = 0;
+  int64_t first = 0;
+  int64_t count = 0;
+};
+
+/// All pointers are memory of the stream's device.
+struct MatchingArguments {
+  const MatchingLayer* layers = nullptr;
+  int64_t layer_count = 0;
+  const MatchingStretch* stretches = nullptr;  ///< in the order of the layers
+  int64_t stretch_count = 0;
+  int64_t bits = 0;
+  double mean_weights = 0;           ///< m: weights a bit, on average
+  const float* target = nullptr;     ///< [32] S* at the knots
+  bool one_sided = true;             ///< a bit beyond its target feels nothing
+  double strength = 0;               ///< λ
+  double* square_sums = nullptr;     ///< [stretches]
+  double* nonzero_counts = nullptr;  ///< [stretches]
+  float* scales = nullptr;  ///< [layers] root mean square of the non-zero weights; 0 for a layer of zeros
+  int64_t* histogram = nullptr;  ///< [bits, 64]
+  float* slopes = nullptr;       ///< [bits, 32] λ T dL/dv, by |v| in knot steps
+  double* losses = nullptr;      ///< [bits] each bit's share of the loss
+};
+
+namespace cpu_backend {
+void match_distributions(Stream stream, const MatchingArguments& arguments);
+}
+namespace cuda_backend {
+void match_distributions(Stream stream, const MatchingArguments& arguments);
+}
+
+}  // namespace dw

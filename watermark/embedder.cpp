@@ -1,0 +1,258 @@
+// Lays carrier and payload out as the weights lie in memory, and hands both to the fused kernel of their
+// device.
+#include "watermark/embedder.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include "watermark/bodies/distribution_matching.h"
+#include "watermark/carrier.h"
+#include "watermark/reader.h"
+#include "watermark/target.h"
+
+namespace dw {
+
+#ifndef DEEPWATER_HAS_CUDA
+void cuda_backend::match_distributions(Stream, const MatchingArguments&) {
+  fail("distribution matching: this program was built without its CUDA half");
+}
+#endif
+
+namespace {
+
+// Host values copied to the device once.
+template <typename T>
+Buffer upload(Device device, const std::vector<T>& values) {
+  Buffer buffer(device, values.size() * sizeof(T));
+  copy_bytes(device, buffer.data(), cpu, values.data(), values.size() * sizeof(T));
+  return buffer;
+}
+
+template <typename T>
+T* pointer(const Buffer& buffer) {
+  return static_cast<T*>(buffer.data());
+}
+
+// The position in memory of each weight in canonical (row-major) order.
+int64_t memory_index(const Tensor& weight, int64_t canonical) {
+  int64_t position = 0;
+  for (int d = weight.rank() - 1; d >= 0; --d) {
+    const int64_t size = weight.size(d);
+    position += canonical % size * weight.strides()[static_cast<size_t>(d)];
+    canonical /= size;
+  }
+  return position;
+}
+
+// Sign (payload included) and owning bit of every weight of a layer, in the order of memory.
+std::vector<uint16_t> carrier_in_memory_order(const Tensor& weight, const Secret& master, uint32_t ordinal,
+                                              const std::vector<int8_t>& payload) {
+  const auto bits = static_cast<uint32_t>(payload.size());
+  const auto count = static_cast<size_t>(weight.numel());
+  std::vector<uint32_t> words(count);
+  Carrier(master, ordinal, weight.shape()).words(0, words);
+  std::vector<uint16_t> carrier(count);
+  for (size_t i = 0; i < count; ++i) {
+    const uint16_t packed = packed_word(words[i], bits);
+    const bool flipped = payload[packed & 0x7fffU] < 0;
+    carrier[static_cast<size_t>(memory_index(weight, static_cast<int64_t>(i)))] =
+        flipped ? static_cast<uint16_t>(packed ^ 0x8000U) : packed;
+  }
+  return carrier;
+}
+
+std::vector<NamedTensor> chosen_layers(const Module& network, const std::vector<std::string>& names) {
+  std::vector<NamedTensor> chosen;
+  std::vector<std::string> wanted = names;
+  if (wanted.empty()) {
+    for (const MarkedLayer& layer : default_marked_layers(network)) wanted.push_back(layer.name);
+  }
+  const std::vector<NamedTensor> parameters = network.parameters();
+  for (const std::string& name : wanted) {
+    const auto found = std::find_if(parameters.begin(), parameters.end(),
+                                    [&](const NamedTensor& entry) { return entry.name == name; });
+    if (found == parameters.end() || found->tensor.rank() != 4) {
+      throw UsageError(fmt::format("\"{}\" is not a convolution's weight in this network", name));
+    }
+    chosen.push_back(*found);
+  }
+  if (chosen.empty()) {
+    throw UsageError(
+        "this network has no convolution besides the one that reads the image: nothing can carry a mark");
+  }
+  return chosen;
+}
+
+Density make_density(const std::string& name, const std::vector<NamedTensor>& layers) {
+  if (name == "gaussian") return Density::gaussian();
+  if (name != "host")
+    throw UsageError(fmt::format("density \"{}\" is not known; there are gaussian and host", name));
+  std::vector<float> pooled;
+  for (const NamedTensor& layer : layers) {
+    const std::vector<float> weights = layer.tensor.to_vector<float>();
+    const LayerWeights view{layer.name, layer.tensor.shape(), weights};
+    const auto scale = static_cast<float>(scale_of(view));
+    for (const float w : weights) pooled.push_back(scale > 0 ? w / scale : 0.0F);
+  }
+  return Density::host(pooled);
+}
+
+}  // namespace
+
+std::vector<MarkedLayer> default_marked_layers(const Module& network) {
+  std::vector<MarkedLayer> layers;
+  bool stem = true;
+  for (const auto& [name, tensor] : network.parameters()) {
+    if (tensor.rank() != 4) continue;
+    if (!stem) layers.push_back({name, tensor.shape()});
+    stem = false;
+  }
+  return layers;
+}
+
+struct Embedder::Implementation {
+  Mark mark;
+  Device device;
+  std::vector<NamedTensor> parameters;
+  std::vector<MatchingLayer> layers;
+  std::vector<Buffer> carriers;
+  Buffer layer_table, stretch_table, target, square_sums, nonzero_counts, scales, histogram, slopes, losses;
+  MatchingArguments arguments;
+
+  Implementation(const Module& network, const std::string& network_name, const OwnerKey& key,
+                 const EmbedOptions& options)
+      : parameters(chosen_layers(network, options.layers)) {
+    device = parameters[0].tensor.device();
+    int64_t weights = 0;
+    for (const NamedTensor& layer : parameters) {
+      require(layer.tensor.dtype() == DType::f32 && layer.tensor.is_dense(layer.tensor.layout()),
+              "a marked layer holds dense f32 weights, found {} in {}", name_of(layer.tensor.dtype()),
+              layer.name);
+      mark.layers.push_back({layer.name, layer.tensor.shape()});
+      weights += layer.tensor.numel();
+    }
+    const Density density = make_density(options.density, parameters);
+    mark.network = network_name;
+    mark.bits = key.statement.bits;
+    mark.strength = options.strength;
+    mark.tau = options.tau;
+    mark.density = density.name();
+    mark.match = options.one_sided ? "skew" : "full";
+    mark.amplitude =
+        amplitude_for(options.strength, static_cast<uint64_t>(weights), mark.bits, density, options.tau);
+    lay_out(payload_of(key.master, key.statement), key.master);
+
+    std::vector<float> skew;
+    for (const double value : target_skew_table(density, mark.amplitude, mark.tau))
+      skew.push_back(static_cast<float>(value));
+    target = upload(device, skew);
+    arguments.target = pointer<float>(target);
+    arguments.bits = mark.bits;
+    arguments.mean_weights = static_cast<double>(weights) / mark.bits;
+    arguments.one_sided = options.one_sided;
+    arguments.strength = options.lambda;
+    const auto bits = static_cast<size_t>(mark.bits);
+    allocate(histogram, arguments.histogram, bits * histogram_bins);
+    allocate(slopes, arguments.slopes, bits * kKnots);
+    allocate(losses, arguments.losses, bits);
+  }
+
+  template <typename T>
+  void allocate(Buffer& buffer, T*& address, size_t count) {
+    buffer = Buffer(device, count * sizeof(T));
+    address = pointer<T>(buffer);
+  }
+
+  // Carriers, and the stretches that blocks take: long ones on the CPU, where each pays for clearing its own
+  // histogram.
+  void lay_out(const std::vector<int8_t>& payload, const Secret& master) {
+    const int64_t stretch_weights = device == cpu ? int64_t{1} << 17 : int64_t{1} << 14;
+    std::vector<MatchingStretch> stretches;
+    for (size_t l = 0; l < parameters.size(); ++l) {
+      const Tensor& weight = parameters[l].tensor;
+      const std::vector<uint16_t> carrier =
+          carrier_in_memory_order(weight, master, static_cast<uint32_t>(l), payload);
+      MatchingLayer layer;
+      layer.count = weight.numel();
+      layer.first_stretch = static_cast<int64_t>(stretches.size());
+      for (int64_t first = 0; first < layer.count; first += stretch_weights) {
+        stretches.push_back({static_cast<int64_t>(l), first, std::min(stretch_weights, layer.count - first)});
+        require_bins_hold(carrier, stretches.back(), payload.size());
+      }
+      layer.stretches = static_cast<int64_t>(stretches.size()) - layer.first_stretch;
+      carriers.push_back(upload(device, carrier));
+      layer.carrier = pointer<uint16_t>(carriers.back());
+      layers.push_back(layer);
+    }
+    stretch_table = upload(device, stretches);
+    arguments.stretches = pointer<MatchingStretch>(stretch_table);
+    arguments.stretch_count = static_cast<int64_t>(stretches.size());
+    arguments.layer_count = static_cast<int64_t>(layers.size());
+    layer_table = Buffer(device, layers.size() * sizeof(MatchingLayer));
+    arguments.layers = pointer<MatchingLayer>(layer_table);
+    allocate(square_sums, arguments.square_sums, stretches.size());
+    allocate(nonzero_counts, arguments.nonzero_counts, stretches.size());
+    allocate(scales, arguments.scales, layers.size());
+  }
+
+  // The carrier is a cipher's output, so this holds for every key anyone will meet; it is checked all the
+  // same.
+  static void require_bins_hold(const std::vector<uint16_t>& carrier, const MatchingStretch& stretch,
+                                size_t bits) {
+    std::vector<int64_t> owned(bits, 0);
+    for (int64_t i = stretch.first; i < stretch.first + stretch.count; ++i) {
+      require(++owned[carrier[static_cast<size_t>(i)] & 0x7fffU] <= most_weights_of_a_bit,
+              "a payload bit owns more than {} weights of one stretch", most_weights_of_a_bit);
+    }
+  }
+
+  // Gradients move in memory from step to step, parameters do not.
+  void point_to_gradients() {
+    bool moved = false;
+    for (size_t l = 0; l < layers.size(); ++l) {
+      const auto& [name, tensor] = parameters[l];
+      require(tensor.grad().defined(), "{} has no gradient to add the mark's to", name);
+      require(tensor.grad().is_dense(tensor.layout()),
+              "the gradient of {} does not lie in memory as the weights do", name);
+      moved = moved || layers[l].gradient != tensor.grad().data<float>() ||
+              layers[l].weight != tensor.data<float>();
+      layers[l].weight = tensor.data<float>();
+      layers[l].gradient = tensor.grad().data<float>();
+    }
+    if (moved) {
+      copy_bytes(device, layer_table.data(), cpu, layers.data(), layers.size() * sizeof(MatchingLayer));
+    }
+  }
+};
+
+Embedder::Embedder(const Module& network, const std::string& network_name, const OwnerKey& key,
+                   const EmbedOptions& options)
+    : implementation_(std::make_unique<Implementation>(network, network_name, key, options)) {}
+
+Embedder::~Embedder() = default;
+
+const Mark& Embedder::mark() const {
+  return implementation_->mark;
+}
+
+void Embedder::add_gradients() {
+  implementation_->point_to_gradients();
+  const Device device = implementation_->device;
+  const Stream stream = current_stream(device);
+  if (device.type == DeviceType::cpu) {
+    cpu_backend::match_distributions(stream, implementation_->arguments);
+  } else {
+    cuda_backend::match_distributions(stream, implementation_->arguments);
+  }
+}
+
+double Embedder::loss() {
+  std::vector<double> parts(static_cast<size_t>(implementation_->arguments.bits));
+  copy_bytes(cpu, parts.data(), implementation_->device, implementation_->losses.data(),
+             parts.size() * sizeof(double));
+  double sum = 0;
+  for (const double part : parts) sum += part;
+  return sum;
+}
+
+}  // namespace dw

@@ -1,0 +1,49 @@
+// Embedding: pulls the distribution of each payload bit's weights towards its target while the host trains.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "core/trainer.h"
+#include "watermark/claim.h"
+#include "watermark/key.h"
+
+namespace dw {
+
+struct EmbedOptions {
+  double strength = 10;   ///< z*: standard errors by which each bit is to stand out
+  double lambda = 0.08;   ///< λ, dimensionless, for SGD at learning rate 0.1
+  double tau = 0.7;       ///< width of the tilt, in units of a layer's scale
+  bool one_sided = true;  ///< a bit beyond its target feels nothing ("skew"); else pulled back too ("full")
+  std::string density = "gaussian";  ///< or "host": the network's own magnitudes as they are now
+  std::vector<std::string> layers;   ///< names of weights to mark; empty: every convolution except the stem
+};
+
+/// The convolution weights that carry a mark: every parameter of rank 4 except the first, which reads the
+/// image.
+std::vector<MarkedLayer> default_marked_layers(const Module& network);
+
+/// Adds λ T s² dL/dw to the gradients of the marked layers at every training step (docs/watermark.md, section
+/// 3).
+class Embedder : public GradientTerm {
+ public:
+  /// `network` must have its device and outlive the embedder. UsageError: layers that are not convolutions of
+  /// the network, a payload too large for them at this strength. Error: parameters that are not f32.
+  Embedder(const Module& network, const std::string& network_name, const OwnerKey& key,
+           const EmbedOptions& options);
+  ~Embedder() override;
+
+  /// What the claim must say about this network.
+  const Mark& mark() const;
+
+  void add_gradients() override;
+  /// L at the last add_gradients().
+  double loss() override;
+
+ private:
+  struct Implementation;
+  std::unique_ptr<Implementation> implementation_;
+};
+
+}  // namespace dw
