@@ -129,6 +129,21 @@ void MemoryPool::return_cached_segments() {
   }
 }
 
+std::vector<void*> MemoryPool::take_cached() {
+  const std::lock_guard lock(mutex_);
+  std::vector<void*> taken;
+  for (FreeBlocks* free : {&small_free_, &large_free_}) {
+    for (const auto& [size, address] : *free) {
+      blocks_.at(address).in_use = true;
+      statistics_.in_use += size;
+      taken.push_back(address);
+    }
+    free->clear();
+  }
+  statistics_.peak = std::max(statistics_.peak, statistics_.in_use);
+  return taken;
+}
+
 void MemoryPool::set_frozen(bool frozen) {
   const std::lock_guard lock(mutex_);
   frozen_ = frozen;

@@ -7,6 +7,7 @@
 #include <mutex>
 #include <set>
 #include <utility>
+#include <vector>
 
 #include "kernels/device.h"
 
@@ -40,6 +41,10 @@ class MemoryPool {
 
   /// Returns segments without a block in use to the source. Does nothing while frozen.
   void release_cached();
+
+  /// Hands out every cached block at once, each to be given back with release(): a captured CUDA graph keeps
+  /// the memory that its replays write.
+  std::vector<void*> take_cached();
 
   /// While frozen the pool asks its source for nothing: a CUDA graph replays fixed addresses.
   void set_frozen(bool frozen);

@@ -1,0 +1,374 @@
+// Batch normalisation of a channels-last [rows, channels] matrix as block-cooperative bodies: the reductions
+// combine in an order that depends on the shape alone, without atomics. Written against the block executor so
+// that tests run the same code on the CPU; the CPU itself trains with cpu/batch_norm.cpp.
+#pragma once
+
+#include <algorithm>
+#include <cmath>
+#include <type_traits>
+
+#include "kernels/block.h"
+#include "kernels/dtype.h"
+
+namespace dw::DEEPWATER_BACKEND {
+
+/// Statistics, parameters and sums: f64 for f64 data, else f32.
+template <typename T>
+using ParameterOf = std::conditional_t<std::is_same_v<T, double>, double, float>;
+
+/// `width` neighbouring channels, read and written as one word.
+template <typename T, int width>
+struct alignas(sizeof(T) * width) Pack {
+  T value[width];
+};
+
+/// How blocks divide the matrix. A row is cut into tiles of `tile_packs` packs, the rows into chunks; a block
+/// takes one tile of one chunk, and its lanes `slots` rows of that at a time. What lanes divide by is 32 bits
+/// wide, as 64-bit division would cost more than their share of the rows.
+struct RowTiles {
+  int64_t rows = 0, channels = 0, chunk_rows = 1;
+  int tile_packs = 1, tiles = 1, slots = 1, chunks = 1;
+
+  int64_t blocks() const { return int64_t{tiles} * chunks; }
+  HD int64_t rows_of(int64_t chunk) const {
+    const int64_t left = rows - chunk * chunk_rows;
+    return left < chunk_rows ? left : chunk_rows;
+  }
+};
+
+/// Rows that a lane reads before it computes, so that loads overlap.
+inline constexpr int rows_at_once = 4;
+
+/// Tiles as wide as keeps nine lanes in ten at work, then chunks for about `block_goal` blocks in all.
+inline RowTiles row_tiles(int64_t rows, int64_t channels, int width, int64_t block_goal = 512) {
+  const auto divide_up = [](int64_t a, int64_t b) { return (a + b - 1) / b; };
+  RowTiles t{.rows = rows, .channels = channels};
+  const int64_t packs = channels / width;
+  for (int64_t tiles = divide_up(packs, block_lanes);; ++tiles) {
+    t.tiles = static_cast<int>(tiles);
+    t.tile_packs = static_cast<int>(divide_up(packs, tiles));
+    t.slots = block_lanes / t.tile_packs;
+    if (t.slots * t.tile_packs * 10 >= block_lanes * 9 || t.tile_packs <= 32) break;
+  }
+  const int64_t most = divide_up(rows, t.slots * rows_at_once);
+  const int64_t chunks = std::clamp<int64_t>(divide_up(block_goal, t.tiles), 1, std::max<int64_t>(most, 1));
+  t.chunk_rows = std::max<int64_t>(divide_up(rows, chunks), 1);
+  t.chunks = static_cast<int>(std::max<int64_t>(divide_up(rows, t.chunk_rows), 1));
+  return t;
+}
+
+/// Where a lane of a block works: from `row` in steps of the slots, on `width` channels from `channel`.
+template <int width>
+struct LanePlace {
+  int64_t row = 0, row_end = 0, channel = 0;
+  bool active = false;
+
+  HD LanePlace(const RowTiles& t, int64_t block_index, int64_t lane_index) {
+    const int index = static_cast<int>(block_index), lane = static_cast<int>(lane_index);
+    const int chunk = index / t.tiles, tile = index % t.tiles, slot = lane / t.tile_packs;
+    channel = (int64_t{tile} * t.tile_packs + lane % t.tile_packs) * width;
+    row = chunk * t.chunk_rows + slot;
+    row_end = chunk * t.chunk_rows + t.rows_of(chunk);
+    active = slot < t.slots && channel < t.channels;
+  }
+};
+
+/// Count, mean and sum of squared distances from the mean of some values (Welford 1962).
+template <typename A>
+struct Moments {
+  A count = 0, mean = 0, square = 0;
+
+  /// Moments of both sets together (Chan, Golub, LeVeque 1979).
+  HD void merge(const Moments& other) {
+    if (other.count == 0) return;
+    const A total = count + other.count, share = other.count / total;
+    const A distance = other.mean - mean;
+    mean += distance * share;
+    square += other.square + distance * distance * count * share;
+    count = total;
+  }
+};
+
+/// Two sums; merges like Moments.
+template <typename A>
+struct SumPair {
+  A first = 0, second = 0;
+  HD void merge(const SumPair& other) {
+    first += other.first;
+    second += other.second;
+  }
+};
+
+/// Merges the entries of `groups` groups of `size` into the first group, by halving: entry i of group g lies
+/// at entries[g · size + i].
+template <typename Entry>
+HD void merge_groups(const Block& block, Entry* entries, int groups, int size) {
+  int half = 1;
+  while (half < groups) half *= 2;
+  for (half /= 2; half > 0; half /= 2)
+    block.each(half * size, [&](int64_t i) {
+      if (i + half * size < groups * size) entries[i].merge(entries[i + half * size]);
+    });
+}
+
+/// The end of a reduction over rows: `entries` holds every lane's entries of its channels; merged over the
+/// slots they go to out[chunk · channels + channel].
+template <int width, typename Entry>
+HD void merge_slots(const Block& block, int64_t index, const RowTiles& tiles, Entry* entries, Entry* out) {
+  const int tile_channels = tiles.tile_packs * width;
+  merge_groups(block, entries, tiles.slots, tile_channels);
+  block.each(tile_channels, [&](int64_t i) {
+    const int64_t channel = index % tiles.tiles * tile_channels + i;
+    if (channel < tiles.channels) out[index / tiles.tiles * tiles.channels + channel] = entries[i];
+  });
+}
+
+/// Partial moments of every channel in every chunk: out[chunk · channels + channel].
+template <typename T, int width>
+struct MomentsBody {
+  using A = ParameterOf<T>;
+  struct Shared {
+    Moments<A> entry[block_lanes * width];
+  };
+  RowTiles tiles;
+  const T* in;
+  Moments<A>* out;
+
+  HD void operator()(const Block& block, int64_t index, Shared& shared) const {
+    block.each(block_lanes, [&](int64_t lane) {
+      const LanePlace<width> place(tiles, index, lane);
+      Moments<A> moments[width];
+      for (int64_t row = place.row; place.active && row < place.row_end; row += rows_at_once * tiles.slots)
+        add_rows(place, row, moments);
+      for (int c = 0; c < width; ++c) shared.entry[lane * width + c] = moments[c];
+    });
+    merge_slots<width>(block, index, tiles, shared.entry, out);
+  }
+
+ private:
+  /// Exact moments of the next few rows, merged: a mean far from zero costs no precision.
+  HD void add_rows(const LanePlace<width>& place, int64_t row, Moments<A> (&moments)[width]) const {
+    Pack<T, width> loaded[rows_at_once];
+    int count = 0;
+    for (int u = 0; u < rows_at_once; ++u)
+      if (row + u * tiles.slots < place.row_end) {
+        loaded[u] = *reinterpret_cast<const Pack<T, width>*>(in + (row + u * tiles.slots) * tiles.channels +
+                                                             place.channel);
+        ++count;
+      }
+    for (int c = 0; c < width; ++c) {
+      Moments<A> few{static_cast<A>(count), 0, 0};
+      for (int u = 0; u < rows_at_once; ++u)
+        if (u < count) few.mean += static_cast<A>(loaded[u].value[c]);
+      few.mean /= few.count;
+      for (int u = 0; u < rows_at_once; ++u)
+        if (u < count) {
+          const A distance = static_cast<A>(loaded[u].value[c]) - few.mean;
+          few.square += distance * distance;
+        }
+      moments[c].merge(few);
+    }
+  }
+};
+
+/// Channels that a block of the bodies below finishes, and the lanes that share one channel.
+inline constexpr int finish_channels = 8, finish_parts = block_lanes / finish_channels;
+
+inline int64_t finish_blocks(int64_t channels) {
+  return (channels + finish_channels - 1) / finish_channels;
+}
+
+/// Combines the chunks of every channel, in order, and calls finish(channel, entry) for each channel.
+template <typename Entry, typename Finish>
+HD void finish_chunks(const Block& block, int64_t index, Entry* shared, const RowTiles& tiles,
+                      const Entry* partial, const Finish& finish) {
+  block.each(block_lanes, [&](int64_t lane) {
+    const int64_t channel = index * finish_channels + lane % finish_channels;
+    Entry entry;
+    for (int64_t chunk = lane / finish_channels; channel < tiles.channels && chunk < tiles.chunks;
+         chunk += finish_parts)
+      entry.merge(partial[chunk * tiles.channels + channel]);
+    shared[lane] = entry;
+  });
+  merge_groups(block, shared, finish_parts, finish_channels);
+  block.each(finish_channels, [&](int64_t lane) {
+    const int64_t channel = index * finish_channels + lane;
+    if (channel < tiles.channels) finish(channel, shared[lane]);
+  });
+}
+
+/// The batch's statistics for the passes that follow, and the running ones (unless null).
+template <typename A>
+struct FinishMomentsBody {
+  struct Shared {
+    Moments<A> entry[block_lanes];
+  };
+  RowTiles tiles;
+  const Moments<A>* partial;
+  A epsilon, momentum;
+  A *mean, *inverse_deviation, *running_mean, *running_variance;
+
+  HD void operator()(const Block& block, int64_t index, Shared& shared) const {
+    finish_chunks(block, index, shared.entry, tiles, partial, [&](int64_t channel, const Moments<A>& total) {
+      const A variance = total.count > 0 ? total.square / total.count : 0;
+      mean[channel] = total.mean;
+      inverse_deviation[channel] = 1 / std::sqrt(variance + epsilon);
+      if (!running_mean) return;
+      const A unbiased = total.count > 1 ? total.square / (total.count - 1) : variance;
+      running_mean[channel] += momentum * (total.mean - running_mean[channel]);
+      running_variance[channel] += momentum * (unbiased - running_variance[channel]);
+    });
+  }
+};
+
+/// out = (in - mean) · weight · inverse_deviation + bias, then ReLU. The deviation comes from `variance`
+/// where that is given (inference). `out` may be `in`.
+template <typename T, int width>
+struct NormaliseBody {
+  using A = ParameterOf<T>;
+  struct Shared {};
+  RowTiles tiles;
+  const T* in;
+  const A *mean, *inverse_deviation, *variance, *weight, *bias;
+  A epsilon;
+  bool relu;
+  T* out;
+
+  HD void operator()(const Block& block, int64_t index, Shared&) const {
+    block.each(block_lanes, [&](int64_t lane) {
+      const LanePlace<width> place(tiles, index, lane);
+      if (!place.active) return;
+      A centre[width], scale[width], shift[width];
+      for (int c = 0; c < width; ++c) {
+        const int64_t channel = place.channel + c;
+        centre[c] = mean[channel];
+        scale[c] = weight[channel] *
+                   (variance ? 1 / std::sqrt(variance[channel] + epsilon) : inverse_deviation[channel]);
+        shift[c] = bias[channel];
+      }
+      for (int64_t row = place.row; row < place.row_end; row += rows_at_once * tiles.slots) {
+        Pack<T, width> pack[rows_at_once];
+        for (int u = 0; u < rows_at_once; ++u)
+          if (row + u * tiles.slots < place.row_end)
+            pack[u] = *reinterpret_cast<const Pack<T, width>*>(in + offset(place, row, u));
+        for (int u = 0; u < rows_at_once; ++u) {
+          if (row + u * tiles.slots >= place.row_end) break;
+          for (int c = 0; c < width; ++c) {
+            const A value = (static_cast<A>(pack[u].value[c]) - centre[c]) * scale[c] + shift[c];
+            pack[u].value[c] = static_cast<T>(relu && value < 0 ? A{0} : value);
+          }
+          *reinterpret_cast<Pack<T, width>*>(out + offset(place, row, u)) = pack[u];
+        }
+      }
+    });
+  }
+
+ private:
+  HD int64_t offset(const LanePlace<width>& place, int64_t row, int u) const {
+    return (row + u * tiles.slots) * tiles.channels + place.channel;
+  }
+};
+
+/// What both gradient passes read: the gradient behind the ReLU (if any) and the distance from the mean.
+template <typename T, int width>
+struct GradientInput {
+  using A = ParameterOf<T>;
+  const T *out_gradient, *in, *out;
+  const A* mean;
+  bool relu;
+
+  HD void load(int64_t offset, int64_t channel, A (&gradient)[width], A (&distance)[width]) const {
+    using P = Pack<T, width>;
+    const P from = *reinterpret_cast<const P*>(out_gradient + offset);
+    const P value = *reinterpret_cast<const P*>(in + offset);
+    P result{};
+    if (relu) result = *reinterpret_cast<const P*>(out + offset);
+    for (int c = 0; c < width; ++c) {
+      const bool passes = !relu || static_cast<A>(result.value[c]) > 0;
+      gradient[c] = passes ? static_cast<A>(from.value[c]) : A{0};
+      distance[c] = static_cast<A>(value.value[c]) - mean[channel + c];
+    }
+  }
+};
+
+/// Partial sums of the gradient, and of the gradient times the distance from the mean.
+template <typename T, int width>
+struct GradientSumsBody {
+  using A = ParameterOf<T>;
+  struct Shared {
+    SumPair<A> entry[block_lanes * width];
+  };
+  RowTiles tiles;
+  GradientInput<T, width> input;
+  SumPair<A>* out;
+
+  HD void operator()(const Block& block, int64_t index, Shared& shared) const {
+    block.each(block_lanes, [&](int64_t lane) {
+      const LanePlace<width> place(tiles, index, lane);
+      SumPair<A> sums[width];
+      for (int64_t row = place.row; place.active && row < place.row_end; row += tiles.slots) {
+        A gradient[width], distance[width];
+        input.load(row * tiles.channels + place.channel, place.channel, gradient, distance);
+        for (int c = 0; c < width; ++c) sums[c].merge({gradient[c], gradient[c] * distance[c]});
+      }
+      for (int c = 0; c < width; ++c) shared.entry[lane * width + c] = sums[c];
+    });
+    merge_slots<width>(block, index, tiles, shared.entry, out);
+  }
+};
+
+template <typename A>
+struct FinishGradientBody {
+  struct Shared {
+    SumPair<A> entry[block_lanes];
+  };
+  RowTiles tiles;
+  const SumPair<A>* partial;
+  const A* inverse_deviation;
+  A *weight_gradient, *bias_gradient;
+
+  HD void operator()(const Block& block, int64_t index, Shared& shared) const {
+    finish_chunks(block, index, shared.entry, tiles, partial, [&](int64_t channel, const SumPair<A>& total) {
+      bias_gradient[channel] = total.first;
+      weight_gradient[channel] = total.second * inverse_deviation[channel];
+    });
+  }
+};
+
+/// in_gradient = weight · inverse_deviation · (g − mean of g − x̂ · mean of g x̂), with the means read off the
+/// parameters' gradients. `in_gradient` may be `out_gradient`.
+template <typename T, int width>
+struct InGradientBody {
+  using A = ParameterOf<T>;
+  struct Shared {};
+  RowTiles tiles;
+  GradientInput<T, width> input;
+  const A *inverse_deviation, *weight, *weight_gradient, *bias_gradient;
+  T* in_gradient;
+
+  HD void operator()(const Block& block, int64_t index, Shared&) const {
+    block.each(block_lanes, [&](int64_t lane) {
+      const LanePlace<width> place(tiles, index, lane);
+      if (!place.active) return;
+      A scale[width], mean_gradient[width], slope[width];
+      for (int c = 0; c < width; ++c) {
+        const int64_t channel = place.channel + c;
+        scale[c] = weight[channel] * inverse_deviation[channel];
+        mean_gradient[c] = bias_gradient[channel] / static_cast<A>(tiles.rows);
+        slope[c] = weight_gradient[channel] / static_cast<A>(tiles.rows) * inverse_deviation[channel];
+      }
+      for (int64_t row = place.row; row < place.row_end; row += tiles.slots) {
+        const int64_t offset = row * tiles.channels + place.channel;
+        A gradient[width], distance[width];
+        input.load(offset, place.channel, gradient, distance);
+        Pack<T, width> result;
+        for (int c = 0; c < width; ++c)
+          result.value[c] =
+              static_cast<T>(scale[c] * (gradient[c] - mean_gradient[c] - distance[c] * slope[c]));
+        *reinterpret_cast<Pack<T, width>*>(in_gradient + offset) = result;
+      }
+    });
+  }
+};
+
+}  // namespace dw::DEEPWATER_BACKEND
