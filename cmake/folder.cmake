@@ -4,7 +4,7 @@
 #   bodies/*.cpp       single-source kernels: compiled by g++ for the CPU and once more by nvcc for CUDA
 function(deepwater_folder name)
   set(target deepwater_${name})
-  file(GLOB sources CONFIGURE_DEPENDS *.cpp cpu/*.cpp)
+  file(GLOB sources CONFIGURE_DEPENDS *.cpp cpu/*.cpp commands/*.cpp)
   file(GLOB bodies CONFIGURE_DEPENDS bodies/*.cpp)
   list(FILTER sources EXCLUDE REGEX "main\\.cpp$")
   list(APPEND sources ${bodies})
@@ -33,6 +33,10 @@ target_compile_options(deepwater_options INTERFACE
   $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wpedantic -Wshadow -fno-math-errno>
   # fmt 9 checks formats with consteval, which nvcc cannot evaluate: there they are checked when used.
   $<$<COMPILE_LANGUAGE:CUDA>:--extended-lambda --expt-relaxed-constexpr -DFMT_CONSTEVAL= -DFMT_USE_CONSTEXPR=1 -Xcompiler=-Wall,-Wextra>)
+# GCC 12 warns wrongly inside std::string's operator+ (its bug 105651).
+if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
+  target_compile_options(deepwater_options INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wno-restrict>)
+endif()
 if(DEEPWATER_WERROR)
   target_compile_options(deepwater_options INTERFACE
     $<$<COMPILE_LANGUAGE:CXX>:-Werror> $<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-Werror>)
