@@ -150,7 +150,7 @@ Dataset read_class_folder(const std::string& spec, const LoadOptions& options) {
     }
     const auto bytes = static_cast<size_t>(set.image_bytes());
     std::vector<uint8_t> pixels(set.labels.size() * bytes);
-    Progress progress;
+    ProgressCallback progress;
     if (options.progress) progress = [&](int64_t done, int64_t) { options.progress(before + done, total); };
     for_each_image(set.size(), progress, [&](int64_t i) {
       source->read(i, std::span(pixels).subspan(static_cast<size_t>(i) * bytes, bytes));

@@ -188,7 +188,7 @@ void write_idx(const Dataset& dataset, const fs::path& folder, bool compress) {
   out.commit();
 }
 
-void write_folder(const Dataset& dataset, const fs::path& folder, const Progress& progress) {
+void write_folder(const Dataset& dataset, const fs::path& folder, const ProgressCallback& progress) {
   for (const auto& name : dataset.train.classes)
     require(!name.empty() && !name.starts_with('.') && name.find('/') == std::string::npos,
             "class name \"{}\" cannot be the name of a folder", name);
@@ -204,7 +204,7 @@ void write_folder(const Dataset& dataset, const fs::path& folder, const Progress
     std::vector<int64_t> next(set.classes.size());
     std::vector<int64_t> number;
     for (const int64_t label : set.labels) number.push_back(next[static_cast<size_t>(label)]++);
-    Progress part;
+    ProgressCallback part;
     if (progress) part = [&](int64_t done, int64_t) { progress(before + done, total); };
     for_each_image(set.size(), part, [&](int64_t i) {
       const auto at = static_cast<size_t>(i);

@@ -22,6 +22,7 @@ void write_idx(const Dataset& dataset, const std::filesystem::path& folder, bool
 
 /// train/CLASS/NNNNN.png and test/CLASS/NNNNN.png, numbered within the class. Reading it back gives the same
 /// pictures sorted by class.
-void write_folder(const Dataset& dataset, const std::filesystem::path& folder, const Progress& progress = {});
+void write_folder(const Dataset& dataset, const std::filesystem::path& folder,
+                  const ProgressCallback& progress = {});
 
 }  // namespace dw

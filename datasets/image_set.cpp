@@ -64,7 +64,7 @@ void add_image(std::span<const uint8_t> image, Sums& sums) {
 }
 
 /// Visits every picture once: adds it to `sums` and to the hash of the set.
-void scan(const ImageSet& set, const Progress& progress, Sums& sums, Hash& hash) {
+void scan(const ImageSet& set, const ProgressCallback& progress, Sums& sums, Hash& hash) {
   std::vector<uint64_t> image_hashes(set.labels.size());
   std::mutex mutex;
   for_each_image(set.size(), progress, [&](int64_t i) {
@@ -160,12 +160,12 @@ void ImageSet::read(int64_t index, std::span<uint8_t> out) const {
     source->read(index, out);
 }
 
-void finish_dataset(Dataset& dataset, const Progress& progress) {
+void finish_dataset(Dataset& dataset, const ProgressCallback& progress) {
   check(dataset);
   Sums train_sums, test_sums;
   Hash hash;
   const int64_t total = dataset.train.size() + dataset.test.size();
-  const auto part = [&](int64_t before) -> Progress {
+  const auto part = [&](int64_t before) -> ProgressCallback {
     if (!progress) return {};
     return [&progress, before, total](int64_t done, int64_t) { progress(before + done, total); };
   };

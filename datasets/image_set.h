@@ -12,7 +12,7 @@
 namespace dw {
 
 /// Called from the calling thread only, now and then, with what is done of how much. May throw to abort.
-using Progress = std::function<void(int64_t done, int64_t total)>;
+using ProgressCallback = std::function<void(int64_t done, int64_t total)>;
 
 /// Pictures that do not fit in memory, decoded on demand. Thread-safe.
 class ImageSource {
@@ -67,7 +67,7 @@ struct Dataset {
 /// Fills `statistics` and `digest` in one pass over the pictures and checks what every data set must satisfy:
 /// both splits non-empty, same geometry and class names, labels in range, at least two classes present in
 /// `train`. Errors name the data set.
-void finish_dataset(Dataset& dataset, const Progress& progress = {});
+void finish_dataset(Dataset& dataset, const ProgressCallback& progress = {});
 
 /// The samples named by `indices`, in that order.
 ImageSet subset(const ImageSet& set, std::span<const int64_t> indices);

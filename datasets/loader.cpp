@@ -82,7 +82,7 @@ void Loader::seek(int64_t epoch, int64_t batch) {
   start();
 }
 
-const Batch& Loader::next() {
+const ImageBatch& Loader::next() {
   const auto slot_count = static_cast<int64_t>(slots_.size());
   if (options_.workers == 0) {
     prepare(consumed_, slots_.front().batch);
@@ -127,7 +127,7 @@ void Loader::work() {
   }
 }
 
-void Loader::prepare(int64_t ticket, Batch& batch) {
+void Loader::prepare(int64_t ticket, ImageBatch& batch) {
   batch.epoch = ticket / batches_per_epoch_;
   batch.number = ticket % batches_per_epoch_;
   const int64_t first = batch.number * options_.batch_size;

@@ -32,7 +32,7 @@ struct LoaderOptions {
 };
 
 /// One batch on the host. Valid until the next call of next() or seek(), or the end of the loader.
-struct Batch {
+struct ImageBatch {
   int64_t epoch = 0;
   int64_t number = 0;            ///< within the epoch, from 0
   std::vector<int64_t> indices;  ///< [n] which samples
@@ -55,14 +55,14 @@ class Loader {
   int64_t batches_per_epoch() const { return batches_per_epoch_; }
 
   /// The next batch. Rethrows what went wrong while preparing it; calling again repeats the error.
-  const Batch& next();
+  const ImageBatch& next();
 
   /// Makes `batch` of `epoch` the next one, whatever was prefetched: exact resume.
   void seek(int64_t epoch, int64_t batch = 0);
 
  private:
   struct Slot {
-    Batch batch;
+    ImageBatch batch;
     std::exception_ptr error;
     bool ready = false;
   };
@@ -71,7 +71,7 @@ class Loader {
   void start();
   void stop();
   void work();
-  void prepare(int64_t ticket, Batch& batch);
+  void prepare(int64_t ticket, ImageBatch& batch);
   Order order_of(int64_t epoch);
 
   const ImageSet& set_;

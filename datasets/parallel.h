@@ -15,7 +15,7 @@ namespace dw {
 
 /// Calls body(i) for i in [0, count), in any order. Rethrows the exception of the lowest failing index.
 template <typename Body>
-void for_each_image(int64_t count, const Progress& progress, Body&& body) {
+void for_each_image(int64_t count, const ProgressCallback& progress, Body&& body) {
   constexpr int64_t report_every = 64;
   std::atomic<int64_t> done = 0;
   std::atomic<int64_t> failed = count;

@@ -13,7 +13,7 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::array<Reader, 5> table{{
+constexpr std::array<DatasetReader, 5> table{{
     {"synthetic", "synthetic[:train=N,test=N,seed=N]", is_synthetic, read_synthetic},
     {"folder", "FOLDER/train/CLASS/*.jpg and FOLDER/test/CLASS/*.jpg (or .png, .bmp)", is_class_folder,
      read_class_folder},
@@ -50,7 +50,7 @@ std::string contents(const fs::path& folder) {
   require(fs::exists(spec, error), "data \"{}\" does not exist; expected a folder or file, or \"synthetic\"",
           spec);
   std::vector<std::string> expected;
-  for (const Reader& reader : table)
+  for (const DatasetReader& reader : table)
     if (reader.name != "synthetic") expected.push_back(fmt::format("{} ({})", reader.name, reader.expects));
   fail("\"{}\" is not a data set: looked for {}; found {}", spec, join(expected, ", "),
        fs::is_directory(spec, error) ? contents(spec) : "a single file");
@@ -66,7 +66,7 @@ void apply_size(ImageSet& set, int64_t size) {
 
 }  // namespace
 
-std::span<const Reader> readers() {
+std::span<const DatasetReader> dataset_readers() {
   return table;
 }
 
@@ -75,7 +75,7 @@ Dataset load_dataset(const std::string& spec, const LoadOptions& options) {
   if (options.image_size < 0 || options.image_size > max_size)
     throw UsageError(fmt::format("image size {}: expected 1 to {}", options.image_size, max_size));
   const auto reader =
-      std::ranges::find_if(table, [&](const Reader& entry) { return entry.recognises(spec); });
+      std::ranges::find_if(table, [&](const DatasetReader& entry) { return entry.recognises(spec); });
   if (reader == table.end()) fail_unrecognised(spec);
   Dataset dataset = reader->read(spec, options);
   apply_limit(dataset.train, options.limit_train);
@@ -83,7 +83,7 @@ Dataset load_dataset(const std::string& spec, const LoadOptions& options) {
   apply_size(dataset.train, options.image_size);
   apply_size(dataset.test, options.image_size);
   const bool held = dataset.train.is_held() && dataset.test.is_held();
-  finish_dataset(dataset, held ? Progress{} : options.progress);
+  finish_dataset(dataset, held ? ProgressCallback{} : options.progress);
   return dataset;
 }
 

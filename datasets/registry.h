@@ -12,7 +12,7 @@
 
 namespace dw {
 
-struct Reader {
+struct DatasetReader {
   std::string_view name;
   std::string_view expects;  ///< what a SPEC for it looks like, in one line
   bool (*recognises)(const std::string& spec);
@@ -20,7 +20,7 @@ struct Reader {
 };
 
 /// Every reader, in the order in which they are asked. To add one: its file, its line in registry.cpp.
-std::span<const Reader> readers();
+std::span<const DatasetReader> dataset_readers();
 
 /// Reads SPEC with the first reader that recognises it, applies options, checks the result and computes its
 /// statistics and digest. Errors, one line each: nothing recognises it (what was looked for and what is

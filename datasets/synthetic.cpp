@@ -251,7 +251,7 @@ Request parse(const std::string& spec) {
 }
 
 ImageSet draw_set(const std::string& name, uint64_t seed, uint32_t split, int64_t count,
-                  const Progress& progress) {
+                  const ProgressCallback& progress) {
   ImageSet set;
   set.name = name;
   set.height = set.width = side;
