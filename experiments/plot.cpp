@@ -215,9 +215,10 @@ std::string plot(const BarChart& chart) {
   for (const auto& group : chart.groups)
     label_lines = std::max(label_lines, wrap(group, label_width, most_lines).size());
 
+  const Axis unlabelled;
   const double room_for_values = scale.lowest() < 0 && !chart.y.logarithmic ? 12 : 0;
   Frame frame({.figure = chart.figure,
-               .x = {},
+               .x = unlabelled,
                .y = chart.y,
                .y_scale = &scale,
                .legend = std::move(legend),
