@@ -1,6 +1,6 @@
 // 3x3 convolution of stride 1 in single precision by Winograd's minimal filtering, for all three passes: a
-// quarter of the products of the definition, at a rounding error a few times larger. Blocks of tiles are
-// transformed, multiplied and transformed back while they are in the second-level cache.
+// quarter of the products of the definition, at a rounding error a few times larger. Tiles are transformed,
+// multiplied and transformed back in blocks that stay in the caches.
 // Blocks depend on the shape alone and are summed in order, so the thread count changes no bit.
 #include "kernels/cpu/convolution_winograd.h"
 
@@ -8,6 +8,7 @@
 
 #include <algorithm>
 #include <array>
+#include <type_traits>
 
 #include "kernels/cpu/winograd_tile.h"
 #include "kernels/device.h"
@@ -18,57 +19,74 @@ namespace {
 using Tile = WinogradTile;
 constexpr int points = Tile::inputs * Tile::inputs;  ///< products per tile and pair of channels
 constexpr int taps = Tile::taps * Tile::taps;
-constexpr int tile_rows = lanes == 16 ? 12 : 6;    ///< tiles per register block of the forward product
-constexpr int channel_rows = lanes == 16 ? 8 : 4;  ///< channels per register block of the weights' product
-
-/// Images of a pass: what is read is `in`, what is written is `out`.
-struct Images {
-  int64_t batch, in_height, in_width, in_channels, out_height, out_width, out_channels, padding;
-
-  int64_t tiles_down() const { return (out_height + Tile::outputs - 1) / Tile::outputs; }
-  int64_t tiles_across() const { return (out_width + Tile::outputs - 1) / Tile::outputs; }
-  int64_t tiles() const { return batch * tiles_down() * tiles_across(); }
-
-  /// Tiles that are transformed together, in a block that stays in the second-level cache.
-  int64_t block_tiles() const {
-    const int64_t fitting = 320 * 1024 / (points * 4 * (in_channels + out_channels));
-    return std::clamp<int64_t>(fitting / tile_rows, 4, 32) * tile_rows;
-  }
-  int64_t blocks() const { return (tiles() + block_tiles() - 1) / block_tiles(); }
-};
-
-Images images_of(const ConvShape& s) {
-  return {s.batch,        s.in_height,   s.in_width,     s.in_channels,
-          s.out_height(), s.out_width(), s.out_channels, s.padding};
-}
-
-/// The channels of the pixels of a square window at (y, x) of an image; `outside` stands for those beyond it.
-template <int size, typename Float>
-std::array<Float*, size * size> window(Float* image, int64_t height, int64_t width, int64_t channels,
-                                       int64_t y, int64_t x, Float* outside) {
-  std::array<Float*, size * size> pixels;
-  for (int row = 0; row < size; ++row)
-    for (int column = 0; column < size; ++column) {
-      const int64_t at_y = y + row, at_x = x + column;
-      const bool inside = at_y >= 0 && at_y < height && at_x >= 0 && at_x < width;
-      pixels[static_cast<size_t>(row * size + column)] =
-          inside ? image + (at_y * width + at_x) * channels : outside;
-    }
-  return pixels;
-}
+constexpr int block_rows = lanes == 16 ? 12 : 6;  ///< rows of a product that are held in registers
 
 struct TilePosition {
   int64_t image, y, x;  ///< of its first output
 };
 
-TilePosition position_of(const Images& images, int64_t tile) {
-  const int64_t across = images.tiles_across(), per_image = images.tiles_down() * across;
-  const int64_t within = tile % per_image;
-  return {tile / per_image, within / across * Tile::outputs, within % across * Tile::outputs};
-}
+/// How the outputs of a batch are cut into tiles, and the tiles into blocks.
+struct Tiling {
+  int64_t down, across, tiles, blocks;
 
-/// A block of transformed tiles: [points][tiles][channels], each point's matrix one cache line beyond a
-/// multiple of it, so that the same channel of all points does not fall into one cache set.
+  Tiling(int64_t batch, int64_t out_height, int64_t out_width, int64_t in_channels, int64_t out_channels)
+      : down((out_height + Tile::outputs - 1) / Tile::outputs),
+        across((out_width + Tile::outputs - 1) / Tile::outputs),
+        tiles(batch * down * across) {
+    // Small enough for the caches, and enough of equal size for many threads.
+    const int64_t fitting = (1 << 20) / (points * 4 * (in_channels + out_channels));
+    blocks = std::min(tiles, (tiles / std::clamp<int64_t>(fitting, 48, 96) / 8 + 1) * 8);
+  }
+
+  TilePosition position(int64_t tile) const {
+    const int64_t within = tile % (down * across);
+    return {tile / (down * across), within / across * Tile::outputs, within % across * Tile::outputs};
+  }
+  int64_t first_tile(int64_t block) const { return block * tiles / blocks; }
+  /// Tiles of the largest block, rounded up to what a product takes.
+  int64_t block_tiles() const {
+    return ((tiles + blocks - 1) / blocks + block_rows - 1) / block_rows * block_rows;
+  }
+};
+
+/// A batch of images that tiles read from or write to. The window of a tile begins `offset` before its first
+/// output in both directions.
+template <typename Float>
+struct Images {
+  Float* data;
+  int64_t height, width, channels, offset;
+
+  /// Where the channels of each pixel of a tile's window are; `outside` stands for those beyond the image.
+  template <int size>
+  std::array<Float*, size * size> window(const TilePosition& tile, Float* outside) const {
+    const int64_t y = tile.y - offset, x = tile.x - offset;
+    Float* image = data + tile.image * height * width * channels;
+    std::array<Float*, size * size> pixels;
+    pixels.fill(outside);
+    const int64_t first_row = std::max<int64_t>(0, -y), last_row = std::min<int64_t>(size, height - y);
+    const int64_t first_column = std::max<int64_t>(0, -x), last_column = std::min<int64_t>(size, width - x);
+    for (int64_t row = first_row; row < last_row; ++row) {
+      Float* pixel = image + ((y + row) * width + x + first_column) * channels;
+      for (int64_t column = first_column; column < last_column; ++column, pixel += channels)
+        pixels[static_cast<size_t>(row * size + column)] = pixel;
+    }
+    return pixels;
+  }
+
+  /// Reads a float of every cache line between the windows of two tiles. In order, the machine fetches them
+  /// ahead; the windows themselves jump about too much.
+  void fetch(const TilePosition& first, const TilePosition& last) const {
+    const auto row = [&](const TilePosition& tile, int64_t shift) {
+      return tile.image * height + std::clamp<int64_t>(tile.y - offset + shift, 0, height);
+    };
+    const Float* end = data + row(last, Tile::inputs) * width * channels;
+    for (const Float* at = data + row(first, 0) * width * channels; at < end; at += 64 / sizeof(float))
+      static_cast<void>(*static_cast<const volatile float*>(at));
+  }
+};
+
+/// A block of transformed tiles: [points][tiles][channels]. A point's matrix takes one cache line more than
+/// it needs, so that the same channel of all points does not fall into one cache set.
 struct Transformed {
   float* data;
   int64_t channels, point_stride;
@@ -77,60 +95,60 @@ struct Transformed {
   static int64_t stride(int64_t tiles, int64_t channels) { return tiles * channels + 16; }
 };
 
-/// Transforms the window of every channel at `pixels` to row `tile` of `block`.
-template <int from, typename OneDimension>
-void transform_window(OneDimension one_dimension, const std::array<const float*, from * from>& pixels,
-                      const Transformed& block, int64_t tile) {
-  for (int64_t channel = 0; channel < block.channels; channel += lanes) {
-    Vector window[from * from], result[points];
-    for (size_t i = 0; i < pixels.size(); ++i) window[i] = load(pixels[i] + channel);
-    transform<from, Tile::inputs>(one_dimension, window, result);
-    for (int point = 0; point < points; ++point) store(result[point], block.at(point, tile) + channel);
-  }
-}
+/// Tiles [first, end) of a tiling.
+struct TileRange {
+  const Tiling& tiling;
+  int64_t first, end;
 
-void transform_inputs(const Images& images, const float* in, const float* zeros, int64_t first, int64_t count,
-                      const Transformed& block) {
-  for (int64_t tile = 0; tile < count; ++tile) {
-    const TilePosition at = position_of(images, first + tile);
-    const auto pixels = window<Tile::inputs>(
-        in + at.image * images.in_height * images.in_width * images.in_channels, images.in_height,
-        images.in_width, images.in_channels, at.y - images.padding, at.x - images.padding, zeros);
-    transform_window<Tile::inputs>(Tile::input, pixels, block, tile);
+  int64_t count() const { return end - first; }
+  template <typename Float>
+  void fetch(const Images<Float>& images) const {
+    images.fetch(tiling.position(first), tiling.position(end - 1));
   }
-}
+};
 
-void transform_output_gradients(const Images& images, const float* gradient, const float* zeros,
-                                int64_t first, int64_t count, const Transformed& block) {
-  for (int64_t tile = 0; tile < count; ++tile) {
-    const TilePosition at = position_of(images, first + tile);
-    const auto pixels = window<Tile::outputs>(
-        gradient + at.image * images.out_height * images.out_width * images.out_channels, images.out_height,
-        images.out_width, images.out_channels, at.y, at.x, zeros);
-    transform_window<Tile::outputs>(Tile::output_gradient, pixels, block, tile);
-  }
-}
-
-void transform_outputs(const Images& images, const Transformed& block, int64_t first, int64_t count,
-                       float* out, float* unused) {
-  for (int64_t tile = 0; tile < count; ++tile) {
-    const TilePosition at = position_of(images, first + tile);
-    const auto pixels =
-        window<Tile::outputs>(out + at.image * images.out_height * images.out_width * images.out_channels,
-                              images.out_height, images.out_width, images.out_channels, at.y, at.x, unused);
+/// Transforms the windows [size, size] of a range of tiles to the rows of `block`.
+template <typename OneDimension, int size>
+void transform_windows(const TileRange& range, const Images<const float>& images, const float* zeros,
+                       const Transformed& block) {
+  range.fetch(images);
+  for (int64_t tile = 0; tile < range.count(); ++tile) {
+    const auto pixels = images.template window<size>(range.tiling.position(range.first + tile), zeros);
     for (int64_t channel = 0; channel < block.channels; channel += lanes) {
-      Vector products[points], result[Tile::outputs * Tile::outputs];
-      for (int point = 0; point < points; ++point) products[point] = load(block.at(point, tile) + channel);
-      transform<Tile::inputs, Tile::outputs>(Tile::output, products, result);
-      for (size_t i = 0; i < pixels.size(); ++i) store(result[i], pixels[i] + channel);
+      float* to = block.at(0, tile) + channel;
+      transform<OneDimension, size, Tile::inputs>(
+          [&](int i) { return load(pixels[static_cast<size_t>(i)] + channel); },
+          [&](int, const Vector& value) {
+            store(value, to);
+            to += block.point_stride;
+          });
     }
   }
 }
 
-/// C[rows, width] = (accumulate ? C : 0) + Σ_p A[row, p] · B[p, width], all in registers.
+/// Transforms the rows of `block` to the outputs of a range of tiles; those beyond the image go to `unused`.
+void transform_outputs(const TileRange& range, const Transformed& block, const Images<float>& images,
+                       float* unused) {
+  range.fetch(images);
+  for (int64_t tile = 0; tile < range.count(); ++tile) {
+    const auto pixels = images.window<Tile::outputs>(range.tiling.position(range.first + tile), unused);
+    for (int64_t channel = 0; channel < block.channels; channel += lanes) {
+      const float* from = block.at(0, tile) + channel;
+      transform<OutputTransform, Tile::inputs, Tile::outputs>(
+          [&](int) {
+            const Vector value = load(from);
+            from += block.point_stride;
+            return value;
+          },
+          [&](int i, const Vector& value) { store(value, pixels[static_cast<size_t>(i)] + channel); });
+    }
+  }
+}
+
+/// C[rows, width] = (accumulate ? C : 0) + Σ_p A[row, p] · B[p, width], the sums in registers.
 template <int rows, int vectors, bool accumulate>
-void multiply_block(int64_t depth, const float* a, int64_t a_row, int64_t a_step, const float* b,
-                    int64_t b_step, float* c, int64_t c_row) {
+[[gnu::always_inline]] inline void multiply(int64_t depth, const float* a, int64_t a_row, int64_t a_step,
+                                            const float* b, int64_t b_step, float* c, int64_t c_row) {
   Vector sum[rows][vectors];
   for (int row = 0; row < rows; ++row)
     for (int v = 0; v < vectors; ++v) sum[row][v] = accumulate ? load(c + row * c_row + v * lanes) : Vector{};
@@ -146,38 +164,57 @@ void multiply_block(int64_t depth, const float* a, int64_t a_row, int64_t a_step
     for (int v = 0; v < vectors; ++v) store(sum[row][v], c + row * c_row + v * lanes);
 }
 
-/// Filters in the transformed domain: [points][panels of output channels][input channels][panel].
+/// Columns of a product that are held in registers, in vectors: 2 where they divide the channels.
+int vectors_of(int64_t channels) {
+  return channels % (2 * lanes) == 0 ? 2 : 1;
+}
+
+/// out = in · filters, those as [points][panels of output channels][input channels][panel].
 template <int vectors>
 void multiply_tiles(const Transformed& in, const float* filters, int64_t tiles, const Transformed& out) {
   constexpr int panel = vectors * lanes;
   for (int point = 0; point < points; ++point)
     for (int64_t channel = 0; channel < out.channels; channel += panel) {
       const float* filter = filters + (point * out.channels + channel) * in.channels;
-      for (int64_t tile = 0; tile < tiles; tile += tile_rows)
-        multiply_block<tile_rows, vectors, false>(in.channels, in.at(point, tile), in.channels, 1, filter,
-                                                  panel, out.at(point, tile) + channel, out.channels);
+      for (int64_t tile = 0; tile < tiles; tile += block_rows)
+        multiply<block_rows, vectors, false>(in.channels, in.at(point, tile), in.channels, 1, filter, panel,
+                                             out.at(point, tile) + channel, out.channels);
     }
 }
 
-/// Output channels that are multiplied together.
-int panel_of(int64_t channels) {
-  return channels % (2 * lanes) == 0 ? 2 * lanes : lanes;
+/// sum[points][left channels][right channels] = leftᵀ · right, added to what it was if `accumulate`.
+template <int vectors, bool accumulate>
+void multiply_channels(const Transformed& left, const Transformed& right, int64_t tiles, float* sum) {
+  for (int point = 0; point < points; ++point)
+    for (int64_t column = 0; column < right.channels; column += vectors * lanes) {
+      int64_t row = 0;
+      const auto multiply_rows = [&](auto rows) {
+        for (; row + rows <= left.channels; row += rows)
+          multiply<rows, vectors, true>(
+              tiles, left.at(point, 0) + row, 1, left.channels, right.at(point, 0) + column, right.channels,
+              sum + (point * left.channels + row) * right.channels + column, right.channels);
+      };
+      multiply_rows(std::integral_constant<int, block_rows>{});
+      multiply_rows(std::integral_constant<int, 4>{});
+      multiply_rows(std::integral_constant<int, 2>{});
+    }
 }
 
-/// Calls tap(in channel, out channel, tap) for the filter's values, and writes them transformed.
+/// Transforms the filters whose values are tap(in channel, out channel, tap), for multiply_tiles.
 template <typename Tap>
-void transform_filters(int64_t in_channels, int64_t out_channels, Tap&& tap, float* filters) {
-  const int panel = panel_of(out_channels);
+void transform_filters(int64_t in_channels, int64_t out_channels, const Tap& tap, float* filters) {
+  const int panel = vectors_of(out_channels) * lanes;
 #pragma omp for collapse(2)
   for (int64_t input = 0; input < in_channels; ++input)
     for (int64_t output = 0; output < out_channels; output += lanes) {
-      Vector filter[taps], result[points];
-      for (int i = 0; i < taps; ++i)
-        for (int lane = 0; lane < lanes; ++lane) filter[i][lane] = tap(input, output + lane, i);
-      transform<Tile::taps, Tile::inputs>(Tile::filter, filter, result);
       float* to = filters + output / panel * panel * in_channels + input * panel + output % panel;
-      for (int point = 0; point < points; ++point)
-        store(result[point], to + point * in_channels * out_channels);
+      transform<FilterTransform, Tile::taps, Tile::inputs>(
+          [&](int i) {
+            Vector values;
+            for (int lane = 0; lane < lanes; ++lane) values[lane] = tap(input, output + lane, i);
+            return values;
+          },
+          [&](int point, const Vector& value) { store(value, to + point * in_channels * out_channels); });
     }
 }
 
@@ -190,32 +227,28 @@ Buffer float_buffer(int64_t count) {
 }
 
 template <typename Tap>
-void convolve(const Images& images, const float* in, Tap&& tap, float* out) {
-  const int64_t tiles = images.block_tiles();
-  const int64_t in_stride = Transformed::stride(tiles, images.in_channels);
-  const int64_t out_stride = Transformed::stride(tiles, images.out_channels);
-  const int64_t beside = std::max(images.in_channels, images.out_channels);
-  const int64_t per_thread = points * (in_stride + out_stride) + 2 * beside;
-  const Buffer filters = float_buffer(points * images.in_channels * images.out_channels);
+void convolve(int64_t batch, const Images<const float>& in, const Tap& tap, const Images<float>& out) {
+  const Tiling tiling(batch, out.height, out.width, in.channels, out.channels);
+  const int64_t in_stride = Transformed::stride(tiling.block_tiles(), in.channels);
+  const int64_t out_stride = Transformed::stride(tiling.block_tiles(), out.channels);
+  const int64_t per_thread = points * (in_stride + out_stride) + in.channels + out.channels;
+  const Buffer filters = float_buffer(points * in.channels * out.channels);
   const Buffer scratch = float_buffer(per_thread * omp_get_max_threads());
 #pragma omp parallel
   {
-    transform_filters(images.in_channels, images.out_channels, tap, floats(filters));
-    float* own = floats(scratch) + per_thread * omp_get_thread_num();
-    std::fill_n(own, per_thread, 0.0F);
-    const float* zeros = own;
-    float* unused = own + beside;
-    const Transformed inputs{own + 2 * beside, images.in_channels, in_stride};
-    const Transformed products{inputs.data + points * in_stride, images.out_channels, out_stride};
+    transform_filters(in.channels, out.channels, tap, floats(filters));
+    float* zeros = floats(scratch) + per_thread * omp_get_thread_num();
+    std::fill_n(zeros, per_thread, 0.0F);
+    float* unused = zeros + in.channels;
+    const Transformed inputs{unused + out.channels, in.channels, in_stride};
+    const Transformed products{inputs.data + points * in_stride, out.channels, out_stride};
 #pragma omp for schedule(static)
-    for (int64_t block = 0; block < images.blocks(); ++block) {
-      const int64_t first = block * tiles, count = std::min(tiles, images.tiles() - first);
-      transform_inputs(images, in, zeros, first, count, inputs);
-      if (panel_of(images.out_channels) == lanes)
-        multiply_tiles<1>(inputs, floats(filters), count, products);
-      else
-        multiply_tiles<2>(inputs, floats(filters), count, products);
-      transform_outputs(images, products, first, count, out, unused);
+    for (int64_t block = 0; block < tiling.blocks; ++block) {
+      const TileRange range{tiling, tiling.first_tile(block), tiling.first_tile(block + 1)};
+      transform_windows<InputTransform, Tile::inputs>(range, in, zeros, inputs);
+      const auto multiply_all = vectors_of(out.channels) == 2 ? multiply_tiles<2> : multiply_tiles<1>;
+      multiply_all(inputs, floats(filters), range.count(), products);
+      transform_outputs(range, products, out, unused);
     }
   }
 }
@@ -225,83 +258,74 @@ void convolve(const Images& images, const float* in, Tap&& tap, float* out) {
 bool winograd_fits(const ConvShape& s) {
   return s.dtype == DType::f32 && s.kernel_height == 3 && s.kernel_width == 3 && s.stride == 1 &&
          s.dilation == 1 && s.groups == 1 && s.padding <= 2 && s.in_channels % 16 == 0 &&
-         s.out_channels % 16 == 0 && images_of(s).tiles() >= 32;
+         s.out_channels % 16 == 0 && s.batch * s.out_height() * s.out_width() >= 512;
 }
 
-void winograd_forward(const ConvShape& shape, const float* in, const float* weight, float* out) {
-  const int64_t inputs = shape.in_channels;
-  convolve(
-      images_of(shape), in,
-      [=](int64_t input, int64_t output, int tap) { return weight[(output * taps + tap) * inputs + input]; },
-      out);
+void winograd_forward(const ConvShape& s, const float* in, const float* weight, float* out) {
+  convolve(s.batch, {in, s.in_height, s.in_width, s.in_channels, s.padding},
+           [&](int64_t input, int64_t output, int tap) {
+             return weight[(output * taps + tap) * s.in_channels + input];
+           },
+           {out, s.out_height(), s.out_width(), s.out_channels, 0});
 }
 
-void winograd_backward_data(const ConvShape& shape, const float* out_gradient, const float* weight,
+void winograd_backward_data(const ConvShape& s, const float* out_gradient, const float* weight,
                             float* in_gradient) {
   // A convolution of the gradients with the filters turned by 180 degrees, their channels exchanged.
-  const int64_t inputs = shape.in_channels;
-  const Images images{shape.batch,     shape.out_height(), shape.out_width(), shape.out_channels,
-                      shape.in_height, shape.in_width,     shape.in_channels, 2 - shape.padding};
-  convolve(
-      images, out_gradient,
-      [=](int64_t output, int64_t input, int tap) {
-        return weight[(output * taps + taps - 1 - tap) * inputs + input];
-      },
-      in_gradient);
+  convolve(s.batch, {out_gradient, s.out_height(), s.out_width(), s.out_channels, 2 - s.padding},
+           [&](int64_t output, int64_t input, int tap) {
+             return weight[(output * taps + taps - 1 - tap) * s.in_channels + input];
+           },
+           {in_gradient, s.in_height, s.in_width, s.in_channels, 0});
 }
 
-void winograd_backward_weight(const ConvShape& shape, const float* in, const float* out_gradient,
+void winograd_backward_weight(const ConvShape& s, const float* in, const float* out_gradient,
                               float* weight_gradient) {
-  const Images images = images_of(shape);
-  const int64_t inputs = images.in_channels, outputs = images.out_channels, tiles = images.block_tiles();
-  const int64_t in_stride = Transformed::stride(tiles, inputs),
-                out_stride = Transformed::stride(tiles, outputs);
-  const int64_t count = points * inputs * outputs;
-  // Blocks are divided into parts that are summed apart: enough for many threads, as memory allows.
-  const int64_t parts =
-      std::min<int64_t>(images.blocks(), std::clamp<int64_t>((int64_t{16} << 20) / count, 4, 32));
-  const int64_t beside = std::max(inputs, outputs);
+  const Images<const float> in_images{in, s.in_height, s.in_width, s.in_channels, s.padding};
+  const Images<const float> out_images{out_gradient, s.out_height(), s.out_width(), s.out_channels, 0};
+  const Tiling tiling(s.batch, s.out_height(), s.out_width(), s.in_channels, s.out_channels);
+  const int64_t in_stride = Transformed::stride(tiling.block_tiles(), s.in_channels);
+  const int64_t out_stride = Transformed::stride(tiling.block_tiles(), s.out_channels);
+  const int64_t beside = std::max(s.in_channels, s.out_channels);
   const int64_t per_thread = points * (in_stride + out_stride) + beside;
+  // Parts are summed apart, then in order: enough of them for many threads, as memory allows.
+  const int64_t count = points * s.in_channels * s.out_channels;
+  const int64_t parts = std::min(tiling.blocks, std::clamp<int64_t>((1 << 20) / count, 4, 32));
   const Buffer sums = float_buffer(parts * count);
   const Buffer scratch = float_buffer(per_thread * omp_get_max_threads());
 #pragma omp parallel
   {
-    float* own = floats(scratch) + per_thread * omp_get_thread_num();
-    std::fill_n(own, beside, 0.0F);
-    const Transformed left{own + beside, outputs, out_stride};
-    const Transformed right{left.data + points * out_stride, inputs, in_stride};
+    float* zeros = floats(scratch) + per_thread * omp_get_thread_num();
+    std::fill_n(zeros, beside, 0.0F);
+    const Transformed left{zeros + beside, s.out_channels, out_stride};
+    const Transformed right{left.data + points * out_stride, s.in_channels, in_stride};
+    const bool wide = vectors_of(s.in_channels) == 2;
+    const auto multiply_first = wide ? multiply_channels<2, false> : multiply_channels<1, false>;
+    const auto multiply_next = wide ? multiply_channels<2, true> : multiply_channels<1, true>;
 #pragma omp for schedule(static)
     for (int64_t part = 0; part < parts; ++part) {
       float* sum = floats(sums) + part * count;
-      std::fill_n(sum, count, 0.0F);
-      const int64_t end = (part + 1) * images.blocks() / parts;
-      for (int64_t block = part * images.blocks() / parts; block < end; ++block) {
-        const int64_t first = block * tiles, in_block = std::min(tiles, images.tiles() - first);
-        transform_inputs(images, in, own, first, in_block, right);
-        transform_output_gradients(images, out_gradient, own, first, in_block, left);
-        for (int point = 0; point < points; ++point)
-          for (int64_t input = 0; input < inputs; input += panel_of(inputs))
-            for (int64_t output = 0; output < outputs; output += channel_rows) {
-              const auto multiply = panel_of(inputs) == lanes ? multiply_block<channel_rows, 1, true>
-                                                              : multiply_block<channel_rows, 2, true>;
-              multiply(in_block, left.at(point, 0) + output, 1, outputs, right.at(point, 0) + input, inputs,
-                       sum + (point * outputs + output) * inputs + input, inputs);
-            }
+      const int64_t begin = part * tiling.blocks / parts, end = (part + 1) * tiling.blocks / parts;
+      for (int64_t block = begin; block < end; ++block) {
+        const TileRange range{tiling, tiling.first_tile(block), tiling.first_tile(block + 1)};
+        transform_windows<InputTransform, Tile::inputs>(range, in_images, zeros, right);
+        transform_windows<OutputGradientTransform, Tile::outputs>(range, out_images, zeros, left);
+        (block == begin ? multiply_first : multiply_next)(left, right, range.count(), sum);
       }
     }
 #pragma omp for collapse(2)
-    for (int64_t output = 0; output < outputs; ++output)
-      for (int64_t input = 0; input < inputs; input += lanes) {
-        Vector total[points], gradient[taps];
-        for (int point = 0; point < points; ++point) {
-          const float* sum = floats(sums) + (point * outputs + output) * inputs + input;
-          total[point] = load(sum);
-          for (int64_t part = 1; part < parts; ++part) total[point] += load(sum + part * count);
-        }
-        transform<Tile::inputs, Tile::taps>(Tile::filter_gradient, total, gradient);
-        for (int tap = 0; tap < taps; ++tap)
-          store(gradient[tap], weight_gradient + (output * taps + tap) * inputs + input);
-      }
+    for (int64_t output = 0; output < s.out_channels; ++output)
+      for (int64_t input = 0; input < s.in_channels; input += lanes)
+        transform<FilterGradientTransform, Tile::inputs, Tile::taps>(
+            [&](int point) {
+              const float* sum = floats(sums) + (point * s.out_channels + output) * s.in_channels + input;
+              Vector total = load(sum);
+              for (int64_t part = 1; part < parts; ++part) total += load(sum + part * count);
+              return total;
+            },
+            [&](int tap, const Vector& value) {
+              store(value, weight_gradient + (output * taps + tap) * s.in_channels + input);
+            });
   }
 }
 
