@@ -42,7 +42,7 @@ class Block {
 
   /// Combines value(i) for i in [0, count); every lane gets the result. Lane l takes i = l, l + 256, ... in
   /// order, then a tree joins the lanes: the same order, and so the same bits, on both devices.
-  /// `identity` combined with x is x. Follow with a phase before `lanes` is used again.
+  /// `identity` combined with x is x.
   template <typename T, typename Value, typename Combine>
   HD T reduce(int64_t count, T identity, LaneValues<T>& lanes, const Value& value,
               const Combine& combine) const {
@@ -56,6 +56,9 @@ class Block {
         lanes.value[threadIdx.x] = combine(lanes.value[threadIdx.x], lanes.value[threadIdx.x + width]);
       __syncthreads();
     }
+    const T result = lanes.value[0];
+    __syncthreads();
+    return result;
 #else
     T* own = lanes.value;
     for (int lane = 0; lane < block_lanes; ++lane) own[lane] = identity;
@@ -65,8 +68,8 @@ class Block {
     for (int lane = 0; i + lane < count; ++lane) own[lane] = combine(own[lane], value(i + lane));
     for (int width = block_lanes / 2; width > 0; width /= 2)
       for (int lane = 0; lane < width; ++lane) own[lane] = combine(own[lane], own[lane + width]);
+    return own[0];
 #endif
-    return lanes.value[0];
   }
 
   /// Replaces data[i] by combine(data[0], ..., data[i]) for i in [0, count), and ends with a barrier.

@@ -31,6 +31,13 @@ TEST_CASE("bodies: uniform and bernoulli draw word i mod 4 of element i / 4") {
         REQUIRE(coin[i] == (static_cast<double>(expected) < 0.3 ? 2 : 0));
       }
     }
+    TestArray coins(device, DType::f32, {8}, std::vector<double>(8));
+    const auto fifth = static_cast<double>(uniform_from(philox(key, 1).word[1]));
+    kernels(device).bernoulli(current_stream(device), key, coins.view(), fifth, 1);
+    CHECK(coins.values()[5] == 0);  // its draw equals the probability, and is not below it
+    kernels(device).bernoulli(current_stream(device), key, coins.view(), 1, 1);
+    CHECK(coins.values() == std::vector<double>(8, 1.0));
+    CHECK_THROWS_AS(kernels(device).bernoulli(current_stream(device), key, coins.view(), NAN, 1), Error);
     TestArray range(device, DType::f64, {1000}, std::vector<double>(1000));
     kernels(device).uniform(current_stream(device), key, range.view(), -3, 5);
     for (size_t i = 0; i < 1000; ++i)

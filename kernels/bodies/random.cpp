@@ -33,11 +33,10 @@ struct Normal {
 
 template <typename A>
 struct Bernoulli {
-  double probability;
+  uint32_t threshold;  ///< of 24 bits: uniform < probability where they are below it
   A value;
   HD void operator()(const PhiloxWords& words, A (&draw)[4]) const {
-    for (int k = 0; k < 4; ++k)
-      draw[k] = static_cast<double>(uniform_from(words.word[k])) < probability ? value : A(0);
+    for (int k = 0; k < 4; ++k) draw[k] = words.word[k] >> 8 < threshold ? value : A(0);
   }
 };
 
@@ -52,8 +51,10 @@ struct RandomBody {
     draw_four(philox(key, static_cast<uint64_t>(group)), draw);
     T* to = out + 4 * group;
     const int64_t left = count - 4 * group;
-    for (int k = 0; k < 4; ++k)
-      if (k < left) to[k] = store<T>(draw[k]);
+    if (left >= 4)
+      for (int k = 0; k < 4; ++k) to[k] = store<T>(draw[k]);
+    else
+      for (int k = 0; k < left; ++k) to[k] = store<T>(draw[k]);
   }
 };
 
@@ -84,7 +85,9 @@ void normal(Stream stream, PhiloxKey key, const View& out, double mean, double d
 }
 
 void bernoulli(Stream stream, PhiloxKey key, const View& out, double probability, double value) {
-  draw_into<Bernoulli>(stream, key, out, probability, value);
+  require(probability >= 0 && probability <= 1, "bernoulli: a probability lies in [0, 1], found {}",
+          probability);
+  draw_into<Bernoulli>(stream, key, out, std::ceil(probability * 0x1p24), value);
 }
 
 }  // namespace
