@@ -3,7 +3,7 @@
 set -euo pipefail
 
 packages=(g++ cmake ninja-build ccache pkg-config git libdnnl-dev libopenblas-openmp-dev doctest-dev libstb-dev
-  libcli11-dev nlohmann-json3-dev libfmt-dev libsodium-dev libbenchmark-dev zlib1g-dev libthrust-dev)
+  ocl-icd-opencl-dev libcli11-dev nlohmann-json3-dev libfmt-dev libsodium-dev libbenchmark-dev zlib1g-dev libthrust-dev)
 root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
 build=$root/build
 
@@ -63,9 +63,9 @@ install_packages() {
   [[ ${#missing[@]} -eq 0 ]] && return
   local by_hand="apt-get install --no-install-recommends ${missing[*]}"
   if [[ $EUID -ne 0 ]] && ! command -v sudo >/dev/null; then
-    die "${#missing[@]} packages are missing and there is no sudo. As root: $by_hand"
+    die "packages are missing and there is no sudo. As root: $by_hand"
   fi
-  say "installing ${#missing[@]} Debian packages: ${missing[*]}"
+  say "installing Debian packages: ${missing[*]}"
   if apt_knows "${missing[@]}" && apt_install "${missing[@]}"; then return; fi
   # Fresh machines know no packages yet, and old lists name files that have moved.
   as_root apt-get update -q >&2 || say "the package lists could not be refreshed: is there a network?"
