@@ -47,6 +47,19 @@ TEST_CASE("datasets: JPEG, BMP and upper-case extensions are read, other files i
     for (const uint8_t value : data.train.held_image(i)) CHECK(std::abs(value - 90) <= 2);
 }
 
+TEST_CASE("datasets: a JPEG cut anywhere is an error") {
+  const TemporaryFolder folder;
+  const fs::path path = folder / "a.jpg";
+  write_jpeg(path, 20, 30, pattern(20, 30, 3, 1));
+  const auto whole = read_bytes(path);
+  REQUIRE(read_image(path, 3).width == 30);
+  for (size_t length = whole.size() - 1; length > 0; length -= std::min<size_t>(length, 29)) {
+    CAPTURE(length);
+    write_bytes(path, std::span(whole).first(length));
+    CHECK(contains(error_of([&] { read_image(path, 3); }), path.string()));
+  }
+}
+
 TEST_CASE("datasets: grey folders have one channel, one colour picture makes them RGB") {
   const TemporaryFolder folder;
   for (const char* split : {"train", "test"})
