@@ -1,7 +1,6 @@
 // Graphs on CUDA: stream capture, with the memory that the capture used kept for the graph.
 #include "kernels/graph.h"
 
-#include <exception>
 #include <vector>
 
 #include "kernels/cuda/check.h"
@@ -38,19 +37,19 @@ class FrozenPool {
 
 /// `memory` is declared first, so that it is given back last.
 struct CudaRecording final : Graph::Recording {
-  CudaRecording(Device on, MemoryPool& pool, cudaGraphExec_t graph)
-      : memory(pool), device(on), executable(graph) {}
+  CudaRecording(Stream on, MemoryPool& pool, cudaGraphExec_t graph)
+      : memory(pool), stream(on), executable(graph) {}
   ~CudaRecording() override {
-    cudaStreamSynchronize(static_cast<cudaStream_t>(current_stream(device).handle));
+    cudaStreamSynchronize(static_cast<cudaStream_t>(stream.handle));
     cudaGraphExecDestroy(executable);
   }
   void replay() const override {
-    check_cuda(cudaGraphLaunch(executable, static_cast<cudaStream_t>(current_stream(device).handle)),
-               "cudaGraphLaunch");
+    const Stream current = current_stream(stream.device);
+    check_cuda(cudaGraphLaunch(executable, static_cast<cudaStream_t>(current.handle)), "cudaGraphLaunch");
   }
 
   HeldMemory memory;
-  Device device;
+  Stream stream;
   cudaGraphExec_t executable;
 };
 
@@ -75,12 +74,12 @@ cudaGraph_t record(cudaStream_t queue, const std::function<void()>& body) {
 
 std::unique_ptr<Graph::Recording> capture(Device device, const std::function<void()>& body) {
   synchronize(device);
-  const auto queue = static_cast<cudaStream_t>(current_stream(device).handle);
+  const Stream stream = current_stream(device);
   MemoryPool& pool = memory_pool(device);
   cudaGraph_t graph = nullptr;
   {
     const FrozenPool frozen(pool);
-    graph = record(queue, body);
+    graph = record(static_cast<cudaStream_t>(stream.handle), body);
   }
   cudaGraphExec_t executable = nullptr;
   const cudaError_t status = cudaGraphInstantiate(&executable, graph, 0);
@@ -88,7 +87,7 @@ std::unique_ptr<Graph::Recording> capture(Device device, const std::function<voi
   check_cuda(status, "cudaGraphInstantiate");
   // Every block that the capture used and freed lies in cached memory now. Were it handed out again, a replay
   // would write over it.
-  return std::make_unique<CudaRecording>(device, pool, executable);
+  return std::make_unique<CudaRecording>(stream, pool, executable);
 }
 
 }  // namespace dw::cuda_backend
