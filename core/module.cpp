@@ -60,6 +60,23 @@ void Module::to(Device device) {
   convert([device](const Tensor& tensor) { return tensor.to(device); });
 }
 
+void Module::collect_parameters(std::vector<Tensor*>& list) {
+  for (const Entry& entry : parameters_) list.push_back(entry.tensor);
+  for (const Child& child : children_) child.module->collect_parameters(list);
+}
+
+void Module::substitute_parameters(const std::vector<Tensor>& tensors) {
+  std::vector<Tensor*> own;
+  collect_parameters(own);
+  require(own.size() == tensors.size(), "a module of {} parameters was given {} tensors", own.size(),
+          tensors.size());
+  for (size_t i = 0; i < own.size(); ++i) {
+    require(own[i]->shape() == tensors[i].shape(), "parameter {} has shape {}, its substitute {}", i,
+            to_string(own[i]->shape()), to_string(tensors[i].shape()));
+    *own[i] = tensors[i];
+  }
+}
+
 void Module::initialize(uint64_t seed) {
   PhiloxKey key{seed, initialisation_stream, 0};
   initialize_tree(key);

@@ -37,6 +37,10 @@ class Module {
   void to(DType dtype);
   void to(Device device);
 
+  /// Uses these tensors, one for each of parameters() and shaped like them, in place of its own: a module as
+  /// a function of its parameters.
+  void substitute_parameters(const std::vector<Tensor>& tensors);
+
   /// Gives every parameter its starting value. Same seed, same bits, on every device.
   void initialize(uint64_t seed);
 
@@ -51,6 +55,7 @@ class Module {
  private:
   void convert(const std::function<Tensor(const Tensor&)>& conversion);
   void initialize_tree(PhiloxKey& key);
+  void collect_parameters(std::vector<Tensor*>& list);
 
   struct Entry {
     std::string name;

@@ -61,6 +61,12 @@ void Tape::record(const char* name, const std::vector<Tensor>& inputs, const Ten
   active->nodes_.push_back(std::move(node));
 }
 
+std::vector<std::string> Tape::operations() const {
+  std::vector<std::string> names;
+  for (const Node& node : nodes_) names.emplace_back(node.name);
+  return names;
+}
+
 void Tape::backward(const Tensor& loss, Mode mode) {
   require(loss.numel() == 1, "backward expects a loss with one element, found shape {}",
           to_string(loss.shape()));

@@ -5,7 +5,7 @@
 
 #include <functional>
 #include <memory>
-#include <string_view>
+#include <string>
 #include <vector>
 
 #include "core/tensor.h"
@@ -41,7 +41,8 @@ class Tape {
   /// Whether the active tape would record an operation on this tensor.
   static bool tracks(const Tensor& tensor);
 
-  size_t size() const { return nodes_.size(); }
+  /// Names of the operations recorded so far, in order.
+  std::vector<std::string> operations() const;
 
  private:
   friend class NoGrad;

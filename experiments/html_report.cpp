@@ -94,12 +94,12 @@ std::string caption_element(std::string_view name, std::string_view caption) {
   return caption.empty() ? "" : fmt::format("<{0}>{1}</{0}>\n", name, inline_markup(caption));
 }
 
-std::string_view sign_of(Verdict kind) {
-  return kind == Verdict::good ? "✓" : kind == Verdict::bad ? "✗" : "•";
+std::string_view sign_of(Tone kind) {
+  return kind == Tone::good ? "✓" : kind == Tone::bad ? "✗" : "•";
 }
 
-std::string_view class_of(Verdict kind) {
-  return kind == Verdict::good ? "good" : kind == Verdict::bad ? "bad" : "neutral";
+std::string_view class_of(Tone kind) {
+  return kind == Tone::good ? "good" : kind == Tone::bad ? "bad" : "neutral";
 }
 
 }  // namespace
@@ -110,7 +110,7 @@ void HtmlReport::lead(std::string_view text) {
   body_ += fmt::format("<p class=\"lead\">{}</p>\n", inline_markup(text));
 }
 
-void HtmlReport::verdict(Verdict kind, std::string_view headline, std::string_view detail) {
+void HtmlReport::verdict(Tone kind, std::string_view headline, std::string_view detail) {
   body_ += fmt::format(
       "<div class=\"verdict {}\"><div aria-hidden=\"true\">{}</div><div><strong>{}</strong>{}</div></div>\n",
       class_of(kind), sign_of(kind), inline_markup(headline),

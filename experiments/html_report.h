@@ -15,7 +15,7 @@
 
 namespace dw {
 
-enum class Verdict { good, bad, neutral };
+enum class Tone { good, bad, neutral };
 
 struct Picture {
   std::string png;          ///< the bytes of a PNG file, see encode_png
@@ -32,7 +32,7 @@ class HtmlReport {
   void lead(std::string_view text);
 
   /// A banner: "OWNED", "256 of 256 bits match". Its kind is also shown by a sign, not by colour alone.
-  void verdict(Verdict kind, std::string_view headline, std::string_view detail = {});
+  void verdict(Tone kind, std::string_view headline, std::string_view detail = {});
 
   /// Starts a section; also listed at the top once there are three.
   void section(std::string_view title);

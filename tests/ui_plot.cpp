@@ -266,8 +266,8 @@ TEST_CASE("ui plot: a file of its own carries its style") {
 TEST_CASE("ui report: one well-formed page without scripts or outside references") {
   HtmlReport report("Whose <network>?");
   report.lead("All `256 bits` & a lone ` here");
-  report.verdict(Verdict::good, "OWNED", "at odds of `2^-255`");
-  report.verdict(Verdict::bad, "NOT PROVEN");
+  report.verdict(Tone::good, "OWNED", "at odds of `2^-255`");
+  report.verdict(Tone::bad, "NOT PROVEN");
   for (const char* title : {"One", "Two <b>", "Three"}) report.section(title);
   Table table({"network", "accuracy"});
   table.add_row({"<i>", "67.6 %"});

@@ -1,0 +1,23 @@
+#include "datasets/image_batches.h"
+
+namespace dw {
+
+ImageBatches::ImageBatches(const ImageSet& set, const LoaderOptions& loader,
+                           const AugmentOptions& augmentation, Device device)
+    : set_(set), augmentation_(augmentation), device_(device), loader_(set, loader) {}
+
+Batch ImageBatches::next() {
+  const ImageBatch& read = loader_.next();
+  const int64_t count = read.size();
+  const Tensor pixels = Tensor::from(read.pixels, {count, set_.height, set_.width, set_.channels}, device_);
+  const Tensor indices = Tensor::from(read.indices, {count}, device_);
+  const Tensor epoch = Tensor::full({1}, static_cast<double>(read.epoch), DType::i64, device_);
+  Batch batch;
+  batch.images = Tensor::empty({count, set_.channels, set_.height, set_.width}, DType::f32, device_,
+                               Layout::channels_last);
+  batch.labels = Tensor::from(read.labels, {count}, device_);
+  augment(pixels, indices, epoch, augmentation_, batch.images);
+  return batch;
+}
+
+}  // namespace dw

@@ -1,0 +1,75 @@
+#include <fmt/format.h>
+
+#include <CLI/CLI.hpp>
+
+#include "experiments/command_line.h"
+#include "experiments/commands/command.h"
+#include "watermark/verifier.h"
+
+namespace dw {
+namespace {
+
+constexpr int not_proven_exit_code = 3;
+
+struct Options {
+  std::filesystem::path model, claim, key;
+  VerifyOptions verify;
+  CommonOptions common;
+};
+
+void print(const Verdict& verdict) {
+  fmt::print("{}  {}\n", verdict.verdict(), verdict.reason);
+  fmt::print("owner      {} ({})\n", verdict.owner, verdict.date);
+  if (verdict.bits == 0) return;
+  fmt::print("bits       {} of {} match (bit error rate {:.2f} %)\n", verdict.matches.matches, verdict.bits,
+             100 * verdict.bit_error_rate);
+  fmt::print("p-value    2^{:.1f} = 10^{:.1f}; owned at 2^{:.0f} or less\n", verdict.log2_p, verdict.log10_p,
+             verdict.threshold_log2_p);
+  if (verdict.null_keys > 0)
+    fmt::print("null       {} strangers' keys match {:.1f} ± {:.1f} bits; fit to theory p = {:.2f}\n",
+               verdict.null_keys, verdict.null_matches_mean, verdict.null_matches_deviation,
+               verdict.null_uniform_p);
+  fmt::print("model      {}\n", verdict.model_digest);
+}
+
+int run(Options options) {
+  apply_common_options(options.common);
+  options.verify.seed = options.common.seed;
+  const Claim claim = load_claim(options.claim);
+  const OwnerKey key = load_key(options.key);
+  const Verdict verdict = verify(claim, key, SafetensorsFile::open(options.model), options.verify);
+  if (options.common.json) {
+    fmt::print("{}\n", to_json(verdict));
+  } else {
+    print(verdict);
+  }
+  return verdict.owned ? 0 : not_proven_exit_code;
+}
+
+}  // namespace
+
+void add_verify_command(CLI::App& program, Action& action) {
+  auto options = std::make_shared<Options>();
+  CLI::App& app =
+      *program.add_subcommand("verify", "Whose is this model? Needs the weights file only, no data");
+  app.add_option("model", options->model, "Suspect model file (safetensors)")->required();
+  app.add_option("--claim", options->claim, "The owner's public claim")->required();
+  app.add_option("--key", options->key, "The owner's key that the claim commits to")->required();
+  app.add_option("--null-keys", options->verify.null_keys,
+                 "Strangers' keys scored to calibrate the null; 0 for none")
+      ->check(CLI::Range(0, 1000000))
+      ->capture_default_str();
+  app.add_option("--threshold", options->verify.threshold_log2_p,
+                 "log2 of the p-value at which a model is OWNED")
+      ->check(CLI::Range(-30000.0, 0.0))
+      ->capture_default_str();
+  add_common_options(app, options->common);
+  app.footer(R"(Example:
+  deepwater verify --claim owner.claim.json --key owner.key suspect.safetensors
+
+Checks the claim's signature, that the key opens its commitment, reads the bits and says how likely a stranger's key
+would match as many. Exit code 0: OWNED; 3: NOT PROVEN; 2: usage; 1: error.)");
+  app.callback([&action, options] { action = [options] { return run(*options); }; });
+}
+
+}  // namespace dw

@@ -1,0 +1,212 @@
+#include "experiments/workflow.h"
+
+#include <charconv>
+
+#include "core/optimizer.h"
+#include "datasets/image_batches.h"
+#include "experiments/progress.h"
+
+namespace dw {
+namespace {
+
+constexpr int64_t evaluation_batch = 256;
+
+std::string join_statistics(const std::array<float, 3>& values, int64_t channels) {
+  std::string text;
+  for (int64_t c = 0; c < channels; ++c)
+    text += fmt::format("{}{:.9g}", c == 0 ? "" : " ", values[static_cast<size_t>(c)]);
+  return text;
+}
+
+std::array<float, 3> split_statistics(const std::string& text, int64_t channels,
+                                      const std::filesystem::path& path) {
+  std::array<float, 3> values{};
+  const char* position = text.data();
+  const char* const end = text.data() + text.size();
+  for (int64_t c = 0; c < channels; ++c) {
+    while (position != end && *position == ' ') ++position;
+    const auto [next, error] = std::from_chars(position, end, values[static_cast<size_t>(c)]);
+    require(error == std::errc(), "{}: expected {} numbers of normalisation, found \"{}\"", path.string(),
+            channels, text);
+    position = next;
+  }
+  for (size_t c = static_cast<size_t>(channels); c < values.size(); ++c) values[c] = values[0];
+  return values;
+}
+
+int64_t integer_metadata(const SafetensorsFile& file, const std::string& name) {
+  const auto found = file.metadata().find(name);
+  require(found != file.metadata().end(), "{}: the metadata does not say \"{}\": not a model of this program",
+          file.path().string(), name);
+  int64_t value = 0;
+  const std::string& text = found->second;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), value);
+  require(error == std::errc() && end == text.data() + text.size() && value > 0 && value < (int64_t{1} << 31),
+          "{}: expected a positive number as \"{}\", found \"{}\"", file.path().string(), name, text);
+  return value;
+}
+
+std::map<std::string, std::string> model_metadata(const Dataset& data, const TrainingRequest& request) {
+  const ImageSet& set = data.train;
+  return {{"deepwater", describe_environment().version},
+          {"format", "pt"},
+          {"network", request.network},
+          {"classes", std::to_string(set.classes.size())},
+          {"channels", std::to_string(set.channels)},
+          {"height", std::to_string(set.height)},
+          {"width", std::to_string(set.width)},
+          {"mean", join_statistics(data.statistics.mean, set.channels)},
+          {"deviation", join_statistics(data.statistics.deviation, set.channels)},
+          {"data", data.name},
+          {"seed", std::to_string(request.seed)}};
+}
+
+// Everything that decides the bits of a run, so that a resume cannot mix two.
+std::string fingerprint_of(const Dataset& data, const TrainingRequest& request, Augmentation augmentation,
+                           const std::optional<Mark>& mark) {
+  const Recipe& recipe = request.recipe;
+  std::string text = fmt::format(
+      "{} on {} {} epochs {} batch {} rate {} decay {} schedule {} augment {} seed {}", request.network,
+      data.digest, data.train.size(), recipe.epochs, recipe.batch, recipe.learning_rate, recipe.weight_decay,
+      recipe.schedule, name_of(augmentation), request.seed);
+  if (mark) {
+    text += fmt::format(" mark {} bits strength {} lambda {} match {} layers {}", mark->bits, mark->strength,
+                        request.embed.lambda, mark->match, mark->layers.size());
+  }
+  return text;
+}
+
+std::string epoch_line(const EpochMetrics& metrics, int64_t epochs, bool marked) {
+  std::string line = fmt::format(
+      "epoch {:>3} / {}  train loss {:.3f} accuracy {}  test loss {:.3f} accuracy {}", metrics.epoch, epochs,
+      metrics.train_loss, percent(metrics.train_accuracy), metrics.test_loss, percent(metrics.test_accuracy));
+  if (marked) line += fmt::format("  mark {:.3f}", metrics.mark_loss);
+  return line + fmt::format("  {:.1f} s", metrics.seconds);
+}
+
+}  // namespace
+
+std::string percent(double fraction) {
+  return fmt::format("{:.1f} %", 100 * fraction);
+}
+
+Dataset load_with_progress(const std::string& spec, LoadOptions options) {
+  std::unique_ptr<Progress> bar;
+  uint64_t shown = 0;
+  options.progress = [&](int64_t done, int64_t total) {
+    if (!bar) bar = std::make_unique<Progress>("reading pictures", static_cast<uint64_t>(total), "pictures");
+    const auto now = static_cast<uint64_t>(done);
+    if (now > shown) bar->advance(now - shown);
+    shown = now;
+  };
+  return load_dataset(spec, options);
+}
+
+const std::vector<Recipe>& recipes() {
+  static const std::vector<Recipe> list{
+      {"short", "one-cycle, for runs of minutes", 8, 128, 0.1, 5e-4, "one-cycle"},
+      {"paper", "Zhang et al. 2021 and Uchida et al. 2017: steps at 60, 120 and 160 of 200 epochs", 200, 64,
+       0.1, 5e-4, "steps"},
+  };
+  return list;
+}
+
+const Recipe& recipe_named(const std::string& name) {
+  std::string known;
+  for (const Recipe& recipe : recipes()) {
+    if (recipe.name == name) return recipe;
+    known += (known.empty() ? "" : ", ") + recipe.name;
+  }
+  throw UsageError(fmt::format("recipe \"{}\" is not known; there are {}", name, known));
+}
+
+TrainedNetwork run_training(const Dataset& data, const TrainingRequest& request, const std::string& label) {
+  TrainedNetwork trained;
+  trained.network = make_network({request.network, static_cast<int64_t>(data.train.classes.size()),
+                                  data.train.channels, data.train.height, data.train.width});
+  Module& network = *trained.network;
+  network.initialize(request.seed);
+  network.to(request.device);
+
+  std::unique_ptr<Embedder> embedder;
+  if (!request.key.empty()) {
+    const OwnerKey key = load_key(request.key);
+    const std::filesystem::path claim_path = claim_path_for(request.key);
+    Claim claim = load_claim(claim_path);
+    embedder = std::make_unique<Embedder>(network, request.network, key, request.embed);
+    trained.mark = embedder->mark();
+    if (add_mark(claim, key, *trained.mark)) save_claim(claim, claim_path);
+  }
+
+  const Recipe& recipe = request.recipe;
+  const Augmentation augmentation = request.augmentation.value_or(default_augmentation(data));
+  ImageBatches batches(data.train, {.batch_size = recipe.batch, .seed = request.seed},
+                       {augmentation, data.statistics, request.seed}, request.device);
+  ImageBatches test(data.test, {.batch_size = evaluation_batch, .shuffle = false},
+                    {Augmentation::none, data.statistics, 0}, request.device);
+  Sgd optimizer(network.parameters(),
+                {.momentum = 0.9, .nesterov = true, .weight_decay = recipe.weight_decay});
+
+  TrainingPlan plan;
+  plan.epochs = recipe.epochs;
+  plan.learning_rate = recipe.learning_rate;
+  plan.schedule = schedule_named(recipe.schedule);
+  plan.seed = request.seed;
+  plan.model_path = request.out;
+  plan.metadata = model_metadata(data, request);
+  plan.fingerprint = fingerprint_of(data, request, augmentation, trained.mark);
+  plan.resume = request.resume;
+  if (request.out.has_parent_path()) std::filesystem::create_directories(request.out.parent_path());
+
+  const CatchInterrupts interrupts;
+  Progress bar(label, static_cast<uint64_t>(recipe.epochs * batches.batches()), "steps");
+  int64_t shown = 0;
+  TrainingObserver observer;
+  observer.on_step = [&](int64_t step, int64_t, double loss, double accuracy) {
+    bar.advance(static_cast<uint64_t>(step - shown),
+                fmt::format("loss {:.3f} accuracy {}", loss, percent(accuracy)));
+    shown = step;
+  };
+  observer.on_epoch = [&](const EpochMetrics& metrics) {
+    bar.message(epoch_line(metrics, recipe.epochs, embedder != nullptr));
+  };
+  observer.stop_requested = stop_requested;
+  trained.result = train(network, optimizer, batches, &test, embedder.get(), plan, observer);
+  return trained;
+}
+
+LoadedModel load_model(const std::filesystem::path& path, Device device) {
+  const SafetensorsFile file = SafetensorsFile::open(path);
+  const auto text = [&](const std::string& name) {
+    const auto found = file.metadata().find(name);
+    require(found != file.metadata().end(),
+            "{}: the metadata does not say \"{}\": not a model of this program", path.string(), name);
+    return found->second;
+  };
+  LoadedModel model;
+  model.spec = {text("network"), integer_metadata(file, "classes"), integer_metadata(file, "channels"),
+                integer_metadata(file, "height"), integer_metadata(file, "width")};
+  require(model.spec.channels == 1 || model.spec.channels == 3, "{}: expected 1 or 3 channels, found {}",
+          path.string(), model.spec.channels);
+  model.statistics.mean = split_statistics(text("mean"), model.spec.channels, path);
+  model.statistics.deviation = split_statistics(text("deviation"), model.spec.channels, path);
+  model.network = make_network(model.spec);
+  load_module(*model.network, file);
+  model.network->to(device);
+  return model;
+}
+
+Evaluation evaluate_model(const LoadedModel& model, const ImageSet& set, Device device) {
+  const NetworkSpec& spec = model.spec;
+  require(set.channels == spec.channels && set.height == spec.height && set.width == spec.width &&
+              static_cast<int64_t>(set.classes.size()) == spec.classes,
+          "the model reads {}x{} pictures of {} channels in {} classes, the data set has {}x{}, {} and {}",
+          spec.width, spec.height, spec.channels, spec.classes, set.width, set.height, set.channels,
+          set.classes.size());
+  ImageBatches batches(set, {.batch_size = evaluation_batch, .shuffle = false},
+                       {Augmentation::none, model.statistics, 0}, device);
+  Progress bar("evaluating", static_cast<uint64_t>(batches.batches()), "batches");
+  return evaluate(*model.network, batches, [&](int64_t, int64_t) { bar.advance(); });
+}
+
+}  // namespace dw
