@@ -16,7 +16,7 @@ struct LoadOptions {
   int64_t limit_test = 0;
   /// A folder that would need more bytes than this once decoded is decoded on demand instead.
   int64_t memory_limit = int64_t{2} << 30;
-  ProgressCallback progress;
+  ProgressCallback progress = {};
 };
 
 /// FOLDER/train/CLASS/* and FOLDER/test/CLASS/*, JPEG, PNG or BMP; classes and files in order of name. Files
