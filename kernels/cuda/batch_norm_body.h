@@ -148,7 +148,7 @@ struct MomentsBody {
  private:
   /// Exact moments of the next few rows, merged: a mean far from zero costs no precision.
   HD void add_rows(const LanePlace<width>& place, int64_t row, Moments<A> (&moments)[width]) const {
-    Pack<T, width> loaded[rows_at_once];
+    Pack<T, width> loaded[rows_at_once] = {};
     int count = 0;
     for (int u = 0; u < rows_at_once; ++u)
       if (row + u * tiles.slots < place.row_end) {
@@ -247,7 +247,7 @@ struct NormaliseBody {
         shift[c] = bias[channel];
       }
       for (int64_t row = place.row; row < place.row_end; row += rows_at_once * tiles.slots) {
-        Pack<T, width> pack[rows_at_once];
+        Pack<T, width> pack[rows_at_once] = {};
         for (int u = 0; u < rows_at_once; ++u)
           if (row + u * tiles.slots < place.row_end)
             pack[u] = *reinterpret_cast<const Pack<T, width>*>(in + offset(place, row, u));
