@@ -55,10 +55,15 @@ struct Rows {
   BatchNormShape shape;
 };
 
-Rows rows_of(const Tensor& input, const Tensor& weight, const BatchNormOptions& options) {
+Rows rows_of(const Tensor& input, const Tensor& weight, const Tensor& running_mean,
+             const Tensor& running_variance, const BatchNormOptions& options) {
   require((input.rank() == 4 || input.rank() == 2) && weight.shape() == Shape{input.size(1)},
           "batch norm expects input [n, c, h, w] or [n, c] and weight [c], found {} and {}",
           to_string(input.shape()), to_string(weight.shape()));
+  require(running_mean.shape() == weight.shape() && running_variance.shape() == weight.shape() &&
+              running_mean.is_dense() && running_variance.is_dense(),
+          "batch norm expects dense running statistics {}, found {} and {}", to_string(weight.shape()),
+          to_string(running_mean.shape()), to_string(running_variance.shape()));
   Rows rows{channels_last(input), {}};
   rows.shape.channels = input.size(1);
   rows.shape.rows = input.numel() / std::max<int64_t>(1, input.size(1));
@@ -120,31 +125,33 @@ Tensor batch_norm_training(const Tensor& input, const Tensor& weight, const Tens
                            const Tensor& running_mean, const Tensor& running_variance,
                            const BatchNormOptions& options) {
   Rows rows;
-  Tensor out, saved_mean, saved_inverse_deviation;
+  Tensor out, scale, saved_mean, saved_inverse_deviation;
   {
     const NoGrad pause;
-    rows = rows_of(input, weight, options);
+    rows = rows_of(input, weight, running_mean, running_variance, options);
+    scale = weight.contiguous();
+    const Tensor shift = bias.contiguous();
     require(rows.shape.rows > 1,
             "batch norm in training expects more than one value a channel, found input {}",
             to_string(input.shape()));
     out = Tensor::empty_like(rows.tensor);
-    saved_mean = Tensor::empty_like(weight);
-    saved_inverse_deviation = Tensor::empty_like(weight);
+    saved_mean = Tensor::empty_like(scale);
+    saved_inverse_deviation = Tensor::empty_like(scale);
     kernels(input.device())
-        .batch_norm_training(stream_of(input), rows.shape, rows.tensor.raw_data(), weight.raw_data(),
-                             bias.raw_data(), running_mean.raw_data(), running_variance.raw_data(),
+        .batch_norm_training(stream_of(input), rows.shape, rows.tensor.raw_data(), scale.raw_data(),
+                             shift.raw_data(), running_mean.raw_data(), running_variance.raw_data(),
                              out.raw_data(), saved_mean.raw_data(), saved_inverse_deviation.raw_data());
   }
   Tape::record("batch_norm", {input, weight, bias}, out,
-               [rows, weight, out = options.relu ? out : Tensor(), saved_mean, saved_inverse_deviation](
+               [rows, scale, out = options.relu ? out : Tensor(), saved_mean, saved_inverse_deviation](
                    const Tensor& gradient, const Needed&) {
                  const Tensor incoming = channels_last(gradient);
-                 Gradients result{Tensor::empty_like(rows.tensor), Tensor::empty_like(weight),
-                                  Tensor::empty_like(weight)};
+                 Gradients result{Tensor::empty_like(rows.tensor), Tensor::empty_like(scale),
+                                  Tensor::empty_like(scale)};
                  kernels(incoming.device())
                      .batch_norm_backward(stream_of(incoming), rows.shape, incoming.raw_data(),
                                           rows.tensor.raw_data(), out.defined() ? out.raw_data() : nullptr,
-                                          weight.raw_data(), saved_mean.raw_data(),
+                                          scale.raw_data(), saved_mean.raw_data(),
                                           saved_inverse_deviation.raw_data(), result[0].raw_data(),
                                           result[1].raw_data(), result[2].raw_data());
                  return result;
@@ -155,11 +162,13 @@ Tensor batch_norm_training(const Tensor& input, const Tensor& weight, const Tens
 Tensor batch_norm_inference(const Tensor& input, const Tensor& weight, const Tensor& bias,
                             const Tensor& running_mean, const Tensor& running_variance,
                             const BatchNormOptions& options) {
-  const Rows rows = rows_of(input.detach(), weight, options);
+  const Rows rows = rows_of(input.detach(), weight, running_mean, running_variance, options);
+  const Tensor scale = weight.detach().contiguous();
+  const Tensor shift = bias.detach().contiguous();
   Tensor out = Tensor::empty_like(rows.tensor);
   kernels(input.device())
-      .batch_norm_inference(stream_of(input), rows.shape, rows.tensor.raw_data(), weight.raw_data(),
-                            bias.raw_data(), running_mean.raw_data(), running_variance.raw_data(),
+      .batch_norm_inference(stream_of(input), rows.shape, rows.tensor.raw_data(), scale.raw_data(),
+                            shift.raw_data(), running_mean.raw_data(), running_variance.raw_data(),
                             out.raw_data());
   // With fixed statistics the layer is y = x · scale + shift, and that is all its gradients need.
   Tape::record(

@@ -190,7 +190,7 @@ void multiply_channels(const Transformed& left, const Transformed& right, int64_
       int64_t row = 0;
       const auto multiply_rows = [&](auto rows) {
         for (; row + rows <= left.channels; row += rows)
-          multiply<rows, vectors, true>(
+          multiply<rows, vectors, accumulate>(
               tiles, left.at(point, 0) + row, 1, left.channels, right.at(point, 0) + column, right.channels,
               sum + (point * left.channels + row) * right.channels + column, right.channels);
       };
