@@ -95,21 +95,43 @@ double relative_error(const Values& found, const Values& wanted) {
 // batch, in_channels, in_height, in_width, out_channels, kernel_height, kernel_width, stride, padding,
 // dilation, groups
 const std::vector<ConvShape> shapes = {
-    {2, 3, 8, 8, 16, 3, 3, 1, 1, 1, 1},   {5, 3, 9, 7, 16, 3, 3, 1, 1, 1, 1},
-    {2, 3, 32, 32, 16, 3, 3, 1, 1, 1, 1}, {2, 3, 8, 8, 64, 3, 3, 1, 1, 1, 1},
-    {3, 3, 11, 10, 32, 7, 7, 2, 3, 1, 1}, {2, 1, 12, 12, 8, 5, 5, 1, 0, 1, 1},
-    {3, 1, 9, 9, 16, 3, 3, 2, 1, 1, 1},   {3, 3, 9, 9, 48, 3, 3, 1, 0, 2, 1},
-    {3, 4, 9, 9, 8, 3, 3, 1, 2, 1, 1},    {4, 16, 8, 8, 16, 3, 3, 1, 1, 1, 1},
-    {2, 16, 8, 8, 32, 3, 3, 2, 1, 1, 1},  {2, 16, 8, 8, 32, 1, 1, 2, 0, 1, 1},
-    {2, 32, 7, 5, 64, 3, 3, 2, 1, 1, 1},  {1, 64, 8, 8, 64, 3, 3, 1, 1, 1, 1},
-    {1, 1, 1, 1, 1, 1, 1, 1, 0, 1, 1},    {1, 5, 7, 9, 3, 3, 3, 1, 1, 1, 1},
-    {3, 17, 9, 6, 33, 3, 3, 2, 1, 1, 1},  {2, 33, 7, 7, 17, 1, 1, 1, 0, 1, 1},
-    {2, 16, 10, 9, 5, 3, 2, 3, 2, 1, 1},  {2, 5, 13, 11, 16, 2, 5, 1, 3, 1, 1},
-    {2, 8, 11, 12, 8, 3, 3, 1, 2, 2, 1},  {2, 17, 12, 11, 3, 3, 3, 2, 3, 2, 1},
-    {2, 16, 8, 8, 16, 3, 3, 1, 1, 1, 16}, {3, 5, 9, 9, 5, 3, 3, 2, 1, 1, 5},
-    {2, 6, 7, 8, 12, 3, 3, 1, 1, 1, 3},   {2, 33, 6, 6, 33, 3, 3, 1, 1, 2, 33},
-    {2, 32, 8, 8, 64, 3, 3, 2, 1, 1, 4},  {1, 8, 5, 5, 16, 5, 5, 1, 0, 1, 8},
-    {2, 3, 8, 8, 16, 1, 1, 1, 3, 1, 1},   {40, 3, 5, 5, 16, 3, 3, 1, 1, 1, 1},
+    {2, 3, 8, 8, 16, 3, 3, 1, 1, 1, 1},
+    {5, 3, 9, 7, 16, 3, 3, 1, 1, 1, 1},
+    {2, 3, 32, 32, 16, 3, 3, 1, 1, 1, 1},
+    {2, 3, 8, 8, 64, 3, 3, 1, 1, 1, 1},
+    {3, 3, 11, 10, 32, 7, 7, 2, 3, 1, 1},
+    {2, 1, 12, 12, 8, 5, 5, 1, 0, 1, 1},
+    {3, 1, 9, 9, 16, 3, 3, 2, 1, 1, 1},
+    {3, 3, 9, 9, 48, 3, 3, 1, 0, 2, 1},
+    {3, 4, 9, 9, 8, 3, 3, 1, 2, 1, 1},
+    {4, 16, 8, 8, 16, 3, 3, 1, 1, 1, 1},
+    {2, 16, 8, 8, 32, 3, 3, 2, 1, 1, 1},
+    {2, 16, 8, 8, 32, 1, 1, 2, 0, 1, 1},
+    {2, 32, 7, 5, 64, 3, 3, 2, 1, 1, 1},
+    {1, 64, 8, 8, 64, 3, 3, 1, 1, 1, 1},
+    {1, 1, 1, 1, 1, 1, 1, 1, 0, 1, 1},
+    {1, 5, 7, 9, 3, 3, 3, 1, 1, 1, 1},
+    {3, 17, 9, 6, 33, 3, 3, 2, 1, 1, 1},
+    {2, 33, 7, 7, 17, 1, 1, 1, 0, 1, 1},
+    {2, 16, 10, 9, 5, 3, 2, 3, 2, 1, 1},
+    {2, 5, 13, 11, 16, 2, 5, 1, 3, 1, 1},
+    {2, 8, 11, 12, 8, 3, 3, 1, 2, 2, 1},
+    {2, 17, 12, 11, 3, 3, 3, 2, 3, 2, 1},
+    {2, 16, 8, 8, 16, 3, 3, 1, 1, 1, 16},
+    {3, 5, 9, 9, 5, 3, 3, 2, 1, 1, 5},
+    {2, 6, 7, 8, 12, 3, 3, 1, 1, 1, 3},
+    {2, 33, 6, 6, 33, 3, 3, 1, 1, 2, 33},
+    {2, 32, 8, 8, 64, 3, 3, 2, 1, 1, 4},
+    {1, 8, 5, 5, 16, 5, 5, 1, 0, 1, 8},
+    {2, 3, 8, 8, 16, 1, 1, 1, 3, 1, 1},
+    {40, 3, 5, 5, 16, 3, 3, 1, 1, 1, 1},
+    // Large enough for Winograd filtering, tiles cut off at the border included.
+    {8, 16, 8, 8, 16, 3, 3, 1, 1, 1, 1},
+    {9, 32, 7, 10, 16, 3, 3, 1, 1, 1, 1},
+    {5, 16, 13, 11, 48, 3, 3, 1, 0, 1, 1},
+    {6, 48, 9, 9, 32, 3, 3, 1, 2, 1, 1},
+    {40, 16, 5, 6, 16, 3, 3, 1, 1, 1, 1},
+    {70, 64, 3, 3, 64, 3, 3, 1, 1, 1, 1},
 };
 
 template <typename T>
@@ -154,6 +176,20 @@ TEST_CASE("CPU convolution in f64 does not depend on the number of threads") {
   CHECK(one.out == two.out);
   CHECK(one.in_gradient == two.in_gradient);
   CHECK(one.weight_gradient == two.weight_gradient);
+}
+
+TEST_CASE("CPU convolution by Winograd filtering does not depend on the number of threads") {
+  const ConvShape s{37, 32, 9, 11, 16, 3, 3, 1, 1, 1, 1};
+  const Values in = random_values(in_count(s), 1), weight = random_values(weight_count(s), 2);
+  const Values out_gradient = random_values(out_count(s), 3);
+  set_thread_count(1);
+  const Passes one = computed<float>(s, in, weight, out_gradient);
+  set_thread_count(3);
+  const Passes three = computed<float>(s, in, weight, out_gradient);
+  set_thread_count(0);
+  CHECK(one.out == three.out);
+  CHECK(one.in_gradient == three.in_gradient);
+  CHECK(one.weight_gradient == three.weight_gradient);
 }
 
 TEST_CASE("CPU convolution in f32 follows a change of the number of threads") {

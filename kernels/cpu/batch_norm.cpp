@@ -5,7 +5,6 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <type_traits>
 #include <vector>
 
 #include "kernels/table.h"
@@ -16,6 +15,14 @@ namespace {
 constexpr int64_t chunk_elements = 8192;
 constexpr int64_t serial_elements = 16384;  ///< below this, waking the other threads costs more than it saves
 
+/// Channels that are treated together: `capacity` of them, known to the compiler, or fewer.
+template <int most, bool exact>
+struct Width {
+  static constexpr int capacity = most;
+  int64_t count = most;
+  constexpr operator int64_t() const { return exact ? most : count; }
+};
+
 struct Chunks {
   explicit Chunks(const BatchNormShape& shape)
       : rows(shape.rows),
@@ -25,15 +32,19 @@ struct Chunks {
 
   int64_t rows_in(int64_t chunk) const { return std::min(chunk_rows, rows - chunk * chunk_rows); }
 
-  /// Calls body(chunk, first channel, width) for every chunk and every tile of 16 channels or 1 channel, the
-  /// width as a compile-time constant.
+  /// Calls body(chunk, first channel, width) for every chunk and tile of channels. Few channels fit in
+  /// registers; of many, long tiles keep the reads in order.
   template <typename Body>
   void for_each_tile(Body&& body) const {
 #pragma omp parallel for schedule(static) if (rows * channels > serial_elements)
     for (int64_t chunk = 0; chunk < count; ++chunk) {
-      int64_t channel = 0;
-      for (; channel + 16 <= channels; channel += 16) body(chunk, channel, std::integral_constant<int, 16>{});
-      for (; channel < channels; ++channel) body(chunk, channel, std::integral_constant<int, 1>{});
+      if (channels == 16)
+        body(chunk, 0, Width<16, true>{});
+      else if (channels == 32)
+        body(chunk, 0, Width<32, true>{});
+      else
+        for (int64_t channel = 0; channel < channels; channel += 512)
+          body(chunk, channel, Width<512, false>{std::min<int64_t>(512, channels - channel)});
     }
   }
 
@@ -45,21 +56,22 @@ struct Partial {
   double first = 0, second = 0;
 };
 
-template <typename T, int width>
-void chunk_statistics(int64_t rows, int64_t channels, const T* in, Partial* partials) {
-  T sum[width] = {}, centre[width], distance[width] = {}, square[width] = {};
+template <typename T, typename TileWidth>
+void chunk_statistics(TileWidth width, int64_t rows, int64_t channels, const T* in, Partial* partials) {
+  T sum[width.capacity] = {}, centre[width.capacity], distance[width.capacity] = {},
+    square[width.capacity] = {};
   for (int64_t row = 0; row < rows; ++row)
 #pragma omp simd
-    for (int c = 0; c < width; ++c) sum[c] += in[row * channels + c];
-  for (int c = 0; c < width; ++c) centre[c] = sum[c] / static_cast<T>(rows);
+    for (int64_t c = 0; c < width; ++c) sum[c] += in[row * channels + c];
+  for (int64_t c = 0; c < width; ++c) centre[c] = sum[c] / static_cast<T>(rows);
   for (int64_t row = 0; row < rows; ++row)
 #pragma omp simd
-    for (int c = 0; c < width; ++c) {
+    for (int64_t c = 0; c < width; ++c) {
       const T difference = in[row * channels + c] - centre[c];
       distance[c] += difference;
       square[c] += difference * difference;
     }
-  for (int c = 0; c < width; ++c) {
+  for (int64_t c = 0; c < width; ++c) {
     const double offset = static_cast<double>(distance[c]) / static_cast<double>(rows);
     partials[c] = {static_cast<double>(centre[c]) + offset,
                    static_cast<double>(square[c]) - offset * static_cast<double>(distance[c])};
@@ -73,15 +85,15 @@ void normalise(const BatchNormShape& shape, const T* in, const T* means, const T
   const Chunks chunks(shape);
   const T floor = shape.relu ? T{0} : -std::numeric_limits<T>::infinity();
   chunks.for_each_tile([&](int64_t chunk, int64_t channel, auto width) {
-    T mean[width], scale[width], bias[width];
-    std::copy_n(means + channel, width(), mean);
-    std::copy_n(scales + channel, width(), scale);
-    std::copy_n(biases + channel, width(), bias);
+    T mean[width.capacity], scale[width.capacity], bias[width.capacity];
+    std::copy_n(means + channel, static_cast<int64_t>(width), mean);
+    std::copy_n(scales + channel, static_cast<int64_t>(width), scale);
+    std::copy_n(biases + channel, static_cast<int64_t>(width), bias);
     const int64_t begin = chunk * chunks.chunk_rows * chunks.channels + channel;
     const int64_t end = begin + chunks.rows_in(chunk) * chunks.channels;
     for (int64_t at = begin; at < end; at += chunks.channels)
 #pragma omp simd
-      for (int c = 0; c < width; ++c) {
+      for (int64_t c = 0; c < width; ++c) {
         const T value = (in[at + c] - mean[c]) * scale[c] + bias[c];
         out[at + c] = value < floor ? floor : value;
       }
@@ -94,9 +106,9 @@ void training(const BatchNormShape& shape, const T* in, const T* weight, const T
   const Chunks chunks(shape);
   std::vector<Partial> partials(static_cast<size_t>(chunks.count * shape.channels));
   chunks.for_each_tile([&](int64_t chunk, int64_t channel, auto width) {
-    chunk_statistics<T, width()>(chunks.rows_in(chunk), shape.channels,
-                                 in + chunk * chunks.chunk_rows * shape.channels + channel,
-                                 partials.data() + chunk * shape.channels + channel);
+    chunk_statistics(width, chunks.rows_in(chunk), shape.channels,
+                     in + chunk * chunks.chunk_rows * shape.channels + channel,
+                     partials.data() + chunk * shape.channels + channel);
   });
 
   const auto rows = static_cast<double>(shape.rows);
@@ -145,27 +157,28 @@ void backward(const BatchNormShape& shape, const T* out_gradient, const T* in, c
               T* bias_gradient) {
   const Chunks chunks(shape);
   const auto gradient_at = [=](int64_t at) {
+    const T gradient = out_gradient[at];  // read in any case, so that the choice needs no branch
     if constexpr (relu)
-      return out[at] > 0 ? out_gradient[at] : T{0};
+      return out[at] > 0 ? gradient : T{0};
     else
-      return out_gradient[at];
+      return gradient;
   };
 
   // Sums of the gradient, and of the gradient times the distance from the mean.
   std::vector<Partial> partials(static_cast<size_t>(chunks.count * shape.channels));
   chunks.for_each_tile([&](int64_t chunk, int64_t channel, auto width) {
-    T mean[width], sum[width] = {}, product[width] = {};
-    std::copy_n(saved_mean + channel, width(), mean);
+    T mean[width.capacity], sum[width.capacity] = {}, product[width.capacity] = {};
+    std::copy_n(saved_mean + channel, static_cast<int64_t>(width), mean);
     const int64_t begin = chunk * chunks.chunk_rows * shape.channels + channel;
     const int64_t end = begin + chunks.rows_in(chunk) * shape.channels;
     for (int64_t at = begin; at < end; at += shape.channels)
 #pragma omp simd
-      for (int c = 0; c < width; ++c) {
+      for (int64_t c = 0; c < width; ++c) {
         const T gradient = gradient_at(at + c);
         sum[c] += gradient;
         product[c] += gradient * (in[at + c] - mean[c]);
       }
-    for (int c = 0; c < width; ++c)
+    for (int64_t c = 0; c < width; ++c)
       partials[static_cast<size_t>(chunk * shape.channels + channel + c)] = {static_cast<double>(sum[c]),
                                                                              static_cast<double>(product[c])};
   });
@@ -191,16 +204,16 @@ void backward(const BatchNormShape& shape, const T* out_gradient, const T* in, c
   }
 
   chunks.for_each_tile([&](int64_t chunk, int64_t channel, auto width) {
-    T mean[width], scale[width], average[width], slope[width];
-    std::copy_n(saved_mean + channel, width(), mean);
-    std::copy_n(scales.data() + channel, width(), scale);
-    std::copy_n(averages.data() + channel, width(), average);
-    std::copy_n(slopes.data() + channel, width(), slope);
+    T mean[width.capacity], scale[width.capacity], average[width.capacity], slope[width.capacity];
+    std::copy_n(saved_mean + channel, static_cast<int64_t>(width), mean);
+    std::copy_n(scales.data() + channel, static_cast<int64_t>(width), scale);
+    std::copy_n(averages.data() + channel, static_cast<int64_t>(width), average);
+    std::copy_n(slopes.data() + channel, static_cast<int64_t>(width), slope);
     const int64_t begin = chunk * chunks.chunk_rows * shape.channels + channel;
     const int64_t end = begin + chunks.rows_in(chunk) * shape.channels;
     for (int64_t at = begin; at < end; at += shape.channels)
 #pragma omp simd
-      for (int c = 0; c < width; ++c)
+      for (int64_t c = 0; c < width; ++c)
         in_gradient[at + c] =
             scale[c] * (gradient_at(at + c) - average[c] - (in[at + c] - mean[c]) * slope[c]);
   });

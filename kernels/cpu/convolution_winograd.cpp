@@ -1,5 +1,5 @@
 // 3x3 convolution of stride 1 in single precision by Winograd's minimal filtering, for all three passes: a
-// quarter of the products of the definition, at a rounding error a few times larger. Tiles are transformed,
+// quarter of the products of the definition, at about twice its rounding error. Tiles are transformed,
 // multiplied and transformed back in blocks that stay in the caches.
 // Blocks depend on the shape alone and are summed in order, so the thread count changes no bit.
 #include "kernels/cpu/convolution_winograd.h"

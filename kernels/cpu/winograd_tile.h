@@ -14,26 +14,32 @@ struct WinogradTile {
   static constexpr int outputs = 4, inputs = 6, taps = 3;
 };
 
+// Everything follows from the points 0, ±near, ±far and ∞ at which polynomials are evaluated. With √½ and √2
+// the rounding error is a quarter of that with the customary 1 and 2, about twice that of the definition.
+inline constexpr float near = 0.70710678F, near_squared = 0.5F;
+inline constexpr float far = 1.41421356F, far_squared = 2.0F;
+inline constexpr float near_weight = -2.0F / 3, far_weight = 1.0F / 6;  ///< 1 / ∏ distances to other points
+
 /// Bᵀ: inputs → inputs.
 struct InputTransform {
   static void apply(const Vector* d, Vector* v, int to) {
-    const Vector even = d[4] - 4.0F * d[2], odd = d[3] - 4.0F * d[1];
-    const Vector even2 = d[4] - d[2], odd2 = 2.0F * (d[3] - d[1]);
-    v[0] = 4.0F * d[0] - 5.0F * d[2] + d[4];
+    const Vector even = d[4] - far_squared * d[2], odd = near * (d[3] - far_squared * d[1]);
+    const Vector even2 = d[4] - near_squared * d[2], odd2 = far * (d[3] - near_squared * d[1]);
+    v[0] = d[0] - (near_squared + far_squared) * d[2] + d[4];
     v[to] = even + odd;
     v[2 * to] = even - odd;
     v[3 * to] = even2 + odd2;
     v[4 * to] = even2 - odd2;
-    v[5 * to] = 4.0F * d[1] - 5.0F * d[3] + d[5];
+    v[5 * to] = d[1] - (near_squared + far_squared) * d[3] + d[5];
   }
 };
 
 /// G: taps → inputs.
 struct FilterTransform {
   static void apply(const Vector* g, Vector* u, int to) {
-    const Vector even = (g[0] + g[2]) * (-1.0F / 6), odd = g[1] * (-1.0F / 6);
-    const Vector even2 = g[0] * (1.0F / 24) + g[2] * (1.0F / 6), odd2 = g[1] * (1.0F / 12);
-    u[0] = g[0] * 0.25F;
+    const Vector even = near_weight * (g[0] + near_squared * g[2]), odd = near_weight * near * g[1];
+    const Vector even2 = far_weight * (g[0] + far_squared * g[2]), odd2 = far_weight * far * g[1];
+    u[0] = g[0];
     u[to] = even + odd;
     u[2 * to] = even - odd;
     u[3 * to] = even2 + odd2;
@@ -45,20 +51,20 @@ struct FilterTransform {
 /// Aᵀ: inputs → outputs.
 struct OutputTransform {
   static void apply(const Vector* m, Vector* y, int to) {
-    const Vector even = m[1] + m[2], odd = m[1] - m[2];
-    const Vector even2 = m[3] + m[4], odd2 = m[3] - m[4];
+    const Vector even = m[1] + m[2], odd = near * (m[1] - m[2]);
+    const Vector even2 = m[3] + m[4], odd2 = far * (m[3] - m[4]);
     y[0] = m[0] + even + even2;
-    y[to] = odd + 2.0F * odd2;
-    y[2 * to] = even + 4.0F * even2;
-    y[3 * to] = odd + 8.0F * odd2 + m[5];
+    y[to] = odd + odd2;
+    y[2 * to] = near_squared * even + far_squared * even2;
+    y[3 * to] = near_squared * odd + far_squared * odd2 + m[5];
   }
 };
 
 /// A, the transpose of OutputTransform: outputs → inputs.
 struct OutputGradientTransform {
   static void apply(const Vector* y, Vector* m, int to) {
-    const Vector even = y[0] + y[2], odd = y[1] + y[3];
-    const Vector even2 = y[0] + 4.0F * y[2], odd2 = 2.0F * y[1] + 8.0F * y[3];
+    const Vector even = y[0] + near_squared * y[2], odd = near * (y[1] + near_squared * y[3]);
+    const Vector even2 = y[0] + far_squared * y[2], odd2 = far * (y[1] + far_squared * y[3]);
     m[0] = y[0];
     m[to] = even + odd;
     m[2 * to] = even - odd;
@@ -71,11 +77,11 @@ struct OutputGradientTransform {
 /// Gᵀ, the transpose of FilterTransform: inputs → taps.
 struct FilterGradientTransform {
   static void apply(const Vector* u, Vector* g, int to) {
-    const Vector even = (u[1] + u[2]) * (-1.0F / 6), odd = (u[1] - u[2]) * (-1.0F / 6);
-    const Vector even2 = u[3] + u[4], odd2 = u[3] - u[4];
-    g[0] = u[0] * 0.25F + even + even2 * (1.0F / 24);
-    g[to] = odd + odd2 * (1.0F / 12);
-    g[2 * to] = even + even2 * (1.0F / 6) + u[5];
+    const Vector even = near_weight * (u[1] + u[2]), odd = near_weight * near * (u[1] - u[2]);
+    const Vector even2 = far_weight * (u[3] + u[4]), odd2 = far_weight * far * (u[3] - u[4]);
+    g[0] = u[0] + even + even2;
+    g[to] = odd + odd2;
+    g[2 * to] = near_squared * even + far_squared * even2 + u[5];
   }
 };
 
