@@ -1,0 +1,34 @@
+// Another program, spoken to line by line.
+#pragma once
+
+#include <sys/types.h>
+
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace dw {
+
+class ChildProcess {
+ public:
+  /// Starts arguments[0], found on the path, with pipes to its standard input and output. Error: no process
+  /// could be made; a program that does not exist ends at once instead, which the first read_line() shows.
+  explicit ChildProcess(const std::vector<std::string>& arguments);
+  ChildProcess(const ChildProcess&) = delete;
+  ChildProcess& operator=(const ChildProcess&) = delete;
+  /// Closes its input and waits for its end.
+  ~ChildProcess();
+
+  /// Error where the program no longer reads.
+  void write(const std::string& text);
+  /// The next line without its newline; nothing once the program has ended.
+  std::optional<std::string> read_line();
+
+ private:
+  pid_t process_ = -1;
+  int input_ = -1;   // what we write to
+  int output_ = -1;  // what we read from
+  std::string buffer_;
+};
+
+}  // namespace dw
