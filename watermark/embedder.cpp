@@ -74,6 +74,9 @@ std::vector<NamedTensor> chosen_layers(const Module& network, const std::vector<
     if (found == parameters.end() || found->tensor.rank() != 4) {
       throw UsageError(fmt::format("\"{}\" is not a convolution's weight in this network", name));
     }
+    const auto named = [&](const NamedTensor& entry) { return entry.name == name; };
+    if (std::any_of(chosen.begin(), chosen.end(), named))
+      throw UsageError(fmt::format("layer \"{}\" is named twice", name));
     chosen.push_back(*found);
   }
   if (chosen.empty()) {
