@@ -125,6 +125,9 @@ const std::vector<ConvShape> shapes = {
     {1, 8, 5, 5, 16, 5, 5, 1, 0, 1, 8},
     {2, 3, 8, 8, 16, 1, 1, 1, 3, 1, 1},
     {40, 3, 5, 5, 16, 3, 3, 1, 1, 1, 1},
+    // Enough channels for oneDNN's own layout of activations.
+    {2, 64, 9, 7, 72, 3, 3, 2, 1, 1, 1},
+    {1, 65, 6, 6, 64, 5, 3, 1, 1, 1, 1},
     // Large enough for Winograd filtering, tiles cut off at the border included.
     {8, 16, 8, 8, 16, 3, 3, 1, 1, 1, 1},
     {9, 32, 7, 10, 16, 3, 3, 1, 1, 1, 1},
