@@ -130,12 +130,16 @@ class Run {
   Totals::Values checked_totals() const {
     const Totals::Values sums = totals_.values();
     if (!std::isfinite(sums.loss)) {
-      const bool kept = writes() && std::filesystem::exists(checkpoint_path(plan_.model_path));
       fail("the loss became {} in epoch {} at step {} of {} (learning rate {:.4g}): training stopped{}",
            sums.loss, (position_.step - 1) / steps_an_epoch_ + 1, position_.step, steps_, last_rate_,
-           kept ? "; the last good checkpoint is " + checkpoint_path(plan_.model_path).string() : "");
+           what_is_kept());
     }
     return sums;
+  }
+
+  std::string what_is_kept() const {
+    if (!writes() || !std::filesystem::exists(checkpoint_path(plan_.model_path))) return "";
+    return "; the last good checkpoint is " + checkpoint_path(plan_.model_path).string();
   }
 
   void finish_epoch() {
@@ -145,14 +149,16 @@ class Run {
     metrics.learning_rate = last_rate_;
     metrics.train_loss = sums.mean_loss();
     metrics.train_accuracy = sums.accuracy();
+    require_finite_parameters();
     if (term_ != nullptr) metrics.mark_loss = term_->loss();
     if (test_ != nullptr) {
       const Evaluation evaluation = evaluate(module_, *test_);
       metrics.test_loss = evaluation.loss;
       metrics.test_accuracy = evaluation.accuracy;
+      require(std::isfinite(evaluation.loss), "the test loss became {} after epoch {}: training stopped{}",
+              evaluation.loss, metrics.epoch, what_is_kept());
     }
     metrics.seconds = position_.epoch_seconds + seconds_since_start();
-    require_finite_parameters();
     position_.epochs.push_back(metrics);
     position_.epoch_loss = position_.epoch_correct = position_.epoch_samples = position_.epoch_seconds = 0;
     totals_ = Totals(device_of(module_));
@@ -164,8 +170,8 @@ class Run {
   // The loss is that of the forward pass: the update after it can still have broken the parameters.
   void require_finite_parameters() const {
     for (const auto& [name, tensor] : module_.state()) {
-      require(all_finite(tensor), "{} holds a value that is not finite after epoch {}: training stopped",
-              name, position_.step / steps_an_epoch_);
+      require(all_finite(tensor), "{} holds a value that is not finite after epoch {}: training stopped{}",
+              name, position_.step / steps_an_epoch_, what_is_kept());
     }
   }
 
