@@ -23,7 +23,9 @@
 #include "experiments/commit.h"
 #include "experiments/progress.h"
 #include "experiments/text.h"
+#include "kernels/device.h"
 #include "kernels/error.h"
+#include "kernels/precision.h"
 
 namespace dw {
 namespace {
@@ -87,6 +89,10 @@ void add_common_options(CLI::App& app, CommonOptions& options) {
   app.add_option("--device", options.device, "Where to compute: auto takes a GPU where there is one")
       ->check(CLI::IsMember({"auto", "cuda", "cpu"}))
       ->capture_default_str();
+  app.add_option("--precision", options.precision,
+                 "On a GPU: fp32, or tf32 for faster, coarser products of float32 values")
+      ->check(CLI::IsMember({"fp32", "tf32"}))
+      ->capture_default_str();
   app.add_option("--threads", options.threads, "CPU threads; 0: one per core")
       ->check(CLI::Range(0, 4096))
       ->capture_default_str();
@@ -95,7 +101,8 @@ void add_common_options(CLI::App& app, CommonOptions& options) {
 }
 
 void apply_common_options(const CommonOptions& options) {
-  if (options.threads > 0) omp_set_num_threads(options.threads);
+  if (options.threads > 0) set_thread_count(options.threads);
+  set_precision(options.precision == "tf32" ? Precision::tf32 : Precision::fp32);
   set_progress_quiet(options.quiet);
 }
 

@@ -16,16 +16,18 @@ namespace dw {
 
 struct CommonOptions {
   uint64_t seed = 0;
-  std::string device = "auto";  ///< "auto", "cuda" or "cpu"
-  int threads = 0;              ///< CPU threads; 0: one per core
-  bool json = false;            ///< the result as one JSON object on stdout
-  bool quiet = false;           ///< no progress, no messages
+  std::string device = "auto";     ///< "auto", "cuda" or "cpu"
+  std::string precision = "fp32";  ///< "fp32" or "tf32": of matrix products and convolutions on CUDA
+  int threads = 0;                 ///< CPU threads; 0: one per core
+  bool json = false;               ///< the result as one JSON object on stdout
+  bool quiet = false;              ///< no progress, no messages
 };
 
-/// Adds --seed, --device, --threads, --json and --quiet to `app`; `options` must outlive the parsing.
+/// Adds --seed, --device, --precision, --threads, --json and --quiet to `app`; `options` must outlive the
+/// parsing.
 void add_common_options(CLI::App& app, CommonOptions& options);
 
-/// Puts --threads and --quiet into effect.
+/// Puts --precision, --threads and --quiet into effect.
 void apply_common_options(const CommonOptions& options);
 
 /// Runs `body` and returns the program's exit code: what `body` returned; 2 for UsageError; 1 for any other
