@@ -2,6 +2,7 @@
 
 #include <charconv>
 
+#include "core/files.h"
 #include "core/optimizer.h"
 #include "datasets/image_batches.h"
 #include "experiments/progress.h"
@@ -63,17 +64,28 @@ std::map<std::string, std::string> model_metadata(const Dataset& data, const Tra
 
 // Everything that decides the bits of a run, so that a resume cannot mix two.
 std::string fingerprint_of(const Dataset& data, const TrainingRequest& request, Augmentation augmentation,
-                           const std::optional<Mark>& mark) {
+                           const std::optional<Mark>& mark, const std::string& commitment) {
   const Recipe& recipe = request.recipe;
   std::string text = fmt::format(
       "{} on {} {} epochs {} batch {} rate {} decay {} schedule {} augment {} seed {}", request.network,
       data.digest, data.train.size(), recipe.epochs, recipe.batch, recipe.learning_rate, recipe.weight_decay,
       recipe.schedule, name_of(augmentation), request.seed);
   if (mark) {
-    text += fmt::format(" mark {} bits strength {} lambda {} match {} layers {}", mark->bits, mark->strength,
-                        request.embed.lambda, mark->match, mark->layers.size());
+    const std::vector<uint8_t> bytes = canonical_bytes(*mark);
+    text += fmt::format(" mark {:.16} of {} bits strength {} match {} lambda {} key {:.16}",
+                        hex_digest(std::as_bytes(std::span(bytes))), mark->bits, mark->strength, mark->match,
+                        request.embed.lambda, commitment);
   }
   return text;
+}
+
+// Found out before hours of training, and before the claim speaks of a model.
+void require_writable(const std::filesystem::path& out) {
+  if (out.empty()) return;
+  require(!std::filesystem::is_directory(out), "{} is a folder, expected a model file to write",
+          out.string());
+  if (out.has_parent_path()) std::filesystem::create_directories(out.parent_path());
+  const AtomicFile never_committed(out);
 }
 
 std::string epoch_line(const EpochMetrics& metrics, int64_t epochs, bool marked) {
@@ -129,13 +141,19 @@ TrainedNetwork run_training(const Dataset& data, const TrainingRequest& request,
   network.to(request.device);
 
   std::unique_ptr<Embedder> embedder;
+  std::string commitment;
   if (!request.key.empty()) {
     const OwnerKey key = load_key(request.key);
     const std::filesystem::path claim_path = claim_path_for(request.key);
     Claim claim = load_claim(claim_path);
+    commitment = to_hex(claim.commitment);
     embedder = std::make_unique<Embedder>(network, request.network, key, request.embed);
     trained.mark = embedder->mark();
-    if (add_mark(claim, key, *trained.mark)) save_claim(claim, claim_path);
+    const bool added = add_mark(claim, key, *trained.mark);
+    require_writable(request.out);
+    if (added) save_claim(claim, claim_path);
+  } else {
+    require_writable(request.out);
   }
 
   const Recipe& recipe = request.recipe;
@@ -154,9 +172,8 @@ TrainedNetwork run_training(const Dataset& data, const TrainingRequest& request,
   plan.seed = request.seed;
   plan.model_path = request.out;
   plan.metadata = model_metadata(data, request);
-  plan.fingerprint = fingerprint_of(data, request, augmentation, trained.mark);
+  plan.fingerprint = fingerprint_of(data, request, augmentation, trained.mark, commitment);
   plan.resume = request.resume;
-  if (request.out.has_parent_path()) std::filesystem::create_directories(request.out.parent_path());
 
   const CatchInterrupts interrupts;
   Progress bar(label, static_cast<uint64_t>(recipe.epochs * batches.batches()), "steps");

@@ -23,9 +23,9 @@ struct Options {
 int run_list(const Options& options) {
   apply_common_options(options.common);
   if (options.common.json) {
-    auto result = nlohmann::ordered_json::array();
+    nlohmann::ordered_json result = {{"readers", nlohmann::ordered_json::array()}};
     for (const DatasetReader& reader : dataset_readers())
-      result.push_back({{"name", reader.name}, {"expects", reader.expects}});
+      result["readers"].push_back({{"name", reader.name}, {"expects", reader.expects}});
     fmt::print("{}\n", result.dump(2));
     return 0;
   }
