@@ -72,7 +72,7 @@ void Module::substitute_parameters(const std::vector<Tensor>& tensors) {
           tensors.size());
   for (size_t i = 0; i < own.size(); ++i) {
     require(own[i]->shape() == tensors[i].shape(), "parameter {} has shape {}, its substitute {}", i,
-            to_string(own[i]->shape()), to_string(tensors[i].shape()));
+            own[i]->shape(), tensors[i].shape());
     *own[i] = tensors[i];
   }
 }

@@ -23,7 +23,7 @@ Tensor run_matmul(const Tensor& a, const Tensor& b) {
   require(a.rank() == b.rank() && (a.rank() == 2 || batched) && a.size(-1) == b.size(-2) &&
               (!batched || a.size(0) == b.size(0)) && a.dtype() == b.dtype() && a.device() == b.device(),
           "matmul expects [m,k]·[k,n] or [b,m,k]·[b,k,n] of one dtype and device, found {} {} and {} {}",
-          name_of(a.dtype()), to_string(a.shape()), name_of(b.dtype()), to_string(b.shape()));
+          name_of(a.dtype()), a.shape(), name_of(b.dtype()), b.shape());
   const MatrixOperand left = operand(a), right = operand(b);
   MatmulShape shape;
   shape.m = a.size(-2);
@@ -65,16 +65,15 @@ Tensor matmul(const Tensor& a, const Tensor& b) {
 
 Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias) {
   require(input.rank() == 2 && weight.rank() == 2 && input.size(1) == weight.size(1),
-          "linear expects input [n, i] and weight [o, i], found {} and {}", to_string(input.shape()),
-          to_string(weight.shape()));
+          "linear expects input [n, i] and weight [o, i], found {} and {}", input.shape(), weight.shape());
   const Tensor product = matmul(input, weight.transpose(0, 1));
   return bias.defined() ? product + bias : product;
 }
 
 Tensor gather_rows(const Tensor& a, const Tensor& index) {
   require(a.rank() >= 1 && index.rank() == 1 && index.dtype() == DType::i64,
-          "gather_rows expects a tensor and i64 indices of rank 1, found {} and {} {}", to_string(a.shape()),
-          name_of(index.dtype()), to_string(index.shape()));
+          "gather_rows expects a tensor and i64 indices of rank 1, found {} and {} {}", a.shape(),
+          name_of(index.dtype()), index.shape());
   const int64_t rows = a.size(0), count = index.size(0);
   require(rows > 0 || count == 0, "gather_rows of {} rows from an empty tensor", count);
   const int64_t columns = rows == 0 ? 0 : a.numel() / rows;
@@ -107,13 +106,13 @@ Tensor concatenate(const std::vector<Tensor>& parts, int dimension) {
   for (const Tensor& part : parts) {
     Shape other = part.shape();
     require(other.size() == shape.size() && part.dtype() == parts[0].dtype(),
-            "concatenate expects tensors alike but for dimension {}, found {} and {}", d,
-            to_string(parts[0].shape()), to_string(other));
+            "concatenate expects tensors alike but for dimension {}, found {} and {}", d, parts[0].shape(),
+            other);
     shape[d] += other[d];
     other[d] = parts[0].shape()[d];
     require(other == parts[0].shape(),
-            "concatenate expects tensors alike but for dimension {}, found {} and {}", d,
-            to_string(parts[0].shape()), to_string(part.shape()));
+            "concatenate expects tensors alike but for dimension {}, found {} and {}", d, parts[0].shape(),
+            part.shape());
   }
   Tensor out = Tensor::empty(shape, parts[0].dtype(), parts[0].device());
   std::vector<int64_t> starts{0};

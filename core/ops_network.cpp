@@ -20,7 +20,7 @@ ConvShape conv_shape(const Tensor& input, const Tensor& weight, const ConvOption
       input.rank() == 4 && weight.rank() == 4 && options.groups > 0 &&
           input.size(1) == weight.size(1) * options.groups && weight.size(0) % options.groups == 0,
       "conv2d expects input [n, i, h, w] and weight [o, i / groups, kh, kw], found {} and {} with {} groups",
-      to_string(input.shape()), to_string(weight.shape()), options.groups);
+      input.shape(), weight.shape(), options.groups);
   require(input.dtype() == weight.dtype() && input.device() == weight.device(),
           "conv2d expects input and weight of one dtype and device, found {} on {} and {} on {}",
           name_of(input.dtype()), to_string(input.device()), name_of(weight.dtype()),
@@ -45,7 +45,7 @@ ConvShape conv_shape(const Tensor& input, const Tensor& weight, const ConvOption
   const int64_t reach_w = shape.dilation * (shape.kernel_width - 1) + 1;
   require(shape.in_height + 2 * shape.padding >= reach_h && shape.in_width + 2 * shape.padding >= reach_w,
           "conv2d: a {}x{} window does not fit an input of shape {} with padding {}", reach_h, reach_w,
-          to_string(input.shape()), shape.padding);
+          input.shape(), shape.padding);
   return shape;
 }
 
@@ -58,12 +58,12 @@ struct Rows {
 Rows rows_of(const Tensor& input, const Tensor& weight, const Tensor& running_mean,
              const Tensor& running_variance, const BatchNormOptions& options) {
   require((input.rank() == 4 || input.rank() == 2) && weight.shape() == Shape{input.size(1)},
-          "batch norm expects input [n, c, h, w] or [n, c] and weight [c], found {} and {}",
-          to_string(input.shape()), to_string(weight.shape()));
+          "batch norm expects input [n, c, h, w] or [n, c] and weight [c], found {} and {}", input.shape(),
+          weight.shape());
   require(running_mean.shape() == weight.shape() && running_variance.shape() == weight.shape() &&
               running_mean.is_dense() && running_variance.is_dense(),
-          "batch norm expects dense running statistics {}, found {} and {}", to_string(weight.shape()),
-          to_string(running_mean.shape()), to_string(running_variance.shape()));
+          "batch norm expects dense running statistics {}, found {} and {}", weight.shape(),
+          running_mean.shape(), running_variance.shape());
   Rows rows{channels_last(input), {}};
   rows.shape.channels = input.size(1);
   rows.shape.rows = input.numel() / std::max<int64_t>(1, input.size(1));
@@ -75,14 +75,14 @@ Rows rows_of(const Tensor& input, const Tensor& weight, const Tensor& running_me
 }
 
 PoolShape pool_shape(const Tensor& input, const PoolOptions& options) {
-  require(input.rank() == 4, "pooling expects input [n, c, h, w], found {}", to_string(input.shape()));
+  require(input.rank() == 4, "pooling expects input [n, c, h, w], found {}", input.shape());
   PoolShape shape{input.size(0),  input.size(2),  input.size(3),   input.size(1),
                   options.kernel, options.stride, options.padding, input.dtype()};
   require(shape.kernel > 0 && shape.stride > 0 && shape.padding >= 0 && 2 * shape.padding <= shape.kernel &&
               shape.height + 2 * shape.padding >= shape.kernel &&
               shape.width + 2 * shape.padding >= shape.kernel,
           "pooling with kernel {}, stride {} and padding {} does not fit input {}", shape.kernel,
-          shape.stride, shape.padding, to_string(input.shape()));
+          shape.stride, shape.padding, input.shape());
   return shape;
 }
 
@@ -132,8 +132,7 @@ Tensor batch_norm_training(const Tensor& input, const Tensor& weight, const Tens
     scale = weight.contiguous();
     const Tensor shift = bias.contiguous();
     require(rows.shape.rows > 1,
-            "batch norm in training expects more than one value a channel, found input {}",
-            to_string(input.shape()));
+            "batch norm in training expects more than one value a channel, found input {}", input.shape());
     out = Tensor::empty_like(rows.tensor);
     saved_mean = Tensor::empty_like(scale);
     saved_inverse_deviation = Tensor::empty_like(scale);
@@ -226,15 +225,15 @@ Tensor average_pool2d(const Tensor& input, const PoolOptions& options) {
 }
 
 Tensor global_average_pool(const Tensor& input) {
-  require(input.rank() == 4, "pooling expects input [n, c, h, w], found {}", to_string(input.shape()));
+  require(input.rank() == 4, "pooling expects input [n, c, h, w], found {}", input.shape());
   return mean(input, {2, 3});
 }
 
 Tensor cross_entropy(const Tensor& logits, const Tensor& labels) {
   require(logits.rank() == 2 && labels.dtype() == DType::i64 && labels.shape() == Shape{logits.size(0)} &&
               logits.numel() > 0,
-          "cross entropy expects logits [n, classes] and i64 labels [n], found {} and {} {}",
-          to_string(logits.shape()), name_of(labels.dtype()), to_string(labels.shape()));
+          "cross entropy expects logits [n, classes] and i64 labels [n], found {} and {} {}", logits.shape(),
+          name_of(labels.dtype()), labels.shape());
   const int64_t rows = logits.size(0);
   const DType loss_dtype = logits.dtype() == DType::bf16 ? DType::f32 : logits.dtype();
   const Tensor losses = Tensor::empty({rows}, loss_dtype, logits.device());

@@ -50,13 +50,12 @@ Tensor sum(const Tensor& a, const std::vector<int>& dimensions, bool keep) {
 
 Tensor mean(const Tensor& a, const std::vector<int>& dimensions, bool keep) {
   const int64_t count = a.numel() / std::max<int64_t>(1, numel_of(kept_shape(a.shape(), dimensions)));
-  require(count > 0, "mean expects at least one element, found shape {}", to_string(a.shape()));
+  require(count > 0, "mean expects at least one element, found shape {}", a.shape());
   return multiply(sum(a, dimensions, keep), 1.0 / static_cast<double>(count));
 }
 
 Tensor maximum_over(const Tensor& a, int dimension, bool keep) {
-  require(a.size(dimension) > 0, "a maximum needs at least one element, found shape {}",
-          to_string(a.shape()));
+  require(a.size(dimension) > 0, "a maximum needs at least one element, found shape {}", a.shape());
   const Shape kept = kept_shape(a.shape(), {dimension});
   Tensor out, peak;
   {
@@ -73,8 +72,7 @@ Tensor maximum_over(const Tensor& a, int dimension, bool keep) {
 
 Tensor sum_to(const Tensor& a, const Shape& shape) {
   if (a.shape() == shape) return a;
-  require(broadcast_shapes(a.shape(), shape) == a.shape(), "cannot sum {} to {}", to_string(a.shape()),
-          to_string(shape));
+  require(broadcast_shapes(a.shape(), shape) == a.shape(), "cannot sum {} to {}", a.shape(), shape);
   const size_t added = a.shape().size() - shape.size();
   std::vector<int> dimensions;
   for (size_t d = 0; d < a.shape().size(); ++d) {
@@ -102,7 +100,7 @@ Tensor softmax(const Tensor& a, int dimension) {
 
 Tensor argmax(const Tensor& rows) {
   require(rows.rank() == 2 && rows.size(1) > 0, "argmax expects rows [n, columns], found shape {}",
-          to_string(rows.shape()));
+          rows.shape());
   Tensor out = Tensor::empty({rows.size(0)}, DType::i64, rows.device());
   kernels(rows.device()).argmax(current_stream(rows.device()), rows.detach().contiguous().view(), out.view());
   return out;

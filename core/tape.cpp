@@ -68,8 +68,7 @@ std::vector<std::string> Tape::operations() const {
 }
 
 void Tape::backward(const Tensor& loss, Mode mode) {
-  require(loss.numel() == 1, "backward expects a loss with one element, found shape {}",
-          to_string(loss.shape()));
+  require(loss.numel() == 1, "backward expects a loss with one element, found shape {}", loss.shape());
   backward(loss, Tensor::full(loss.shape(), 1.0, loss.dtype(), loss.device()), mode);
 }
 
@@ -79,7 +78,7 @@ void Tape::backward(const Tensor& output, const Tensor& gradient, Mode mode) {
   require(start >= 0,
           "backward: the output does not depend on any tensor that requires a gradient on this tape");
   require(gradient.shape() == output.shape(), "backward expects a gradient of shape {}, found {}",
-          to_string(output.shape()), to_string(gradient.shape()));
+          output.shape(), gradient.shape());
   std::vector<Tensor> gradients(leaves_.size());
   gradients[static_cast<size_t>(start)] = gradient;
   while (!nodes_.empty()) {

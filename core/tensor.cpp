@@ -37,8 +37,7 @@ bool same_memory_order(const Shape& shape, const Shape& a, const Shape& b) {
 size_t checked_dimension(const Shape& shape, int dimension) {
   const int rank = static_cast<int>(shape.size());
   const int found = dimension < 0 ? dimension + rank : dimension;
-  require(found >= 0 && found < rank, "dimension {} is outside a tensor of shape {}", dimension,
-          to_string(shape));
+  require(found >= 0 && found < rank, "dimension {} is outside a tensor of shape {}", dimension, shape);
   return static_cast<size_t>(found);
 }
 
@@ -57,8 +56,7 @@ Shape broadcast_shapes(const Shape& a, const Shape& b) {
   for (size_t i = 0; i < result.size(); ++i) {
     const int64_t from_a = i < a.size() ? a[a.size() - 1 - i] : 1;
     const int64_t from_b = i < b.size() ? b[b.size() - 1 - i] : 1;
-    require(from_a == from_b || from_a == 1 || from_b == 1, "shapes {} and {} do not broadcast", to_string(a),
-            to_string(b));
+    require(from_a == from_b || from_a == 1 || from_b == 1, "shapes {} and {} do not broadcast", a, b);
     result[result.size() - 1 - i] = from_a == 1 ? from_b : from_a;
   }
   return result;
@@ -66,9 +64,8 @@ Shape broadcast_shapes(const Shape& a, const Shape& b) {
 
 Tensor Tensor::empty(const Shape& shape, DType dtype, Device device, Layout layout) {
   require(shape.size() <= static_cast<size_t>(max_rank), "a tensor has at most {} dimensions, found shape {}",
-          max_rank, to_string(shape));
-  for (const int64_t size : shape)
-    require(size >= 0, "a size cannot be negative, found shape {}", to_string(shape));
+          max_rank, shape);
+  for (const int64_t size : shape) require(size >= 0, "a size cannot be negative, found shape {}", shape);
   auto impl = std::make_shared<Impl>();
   impl->storage = std::make_shared<Buffer>(device, static_cast<size_t>(numel_of(shape)) * size_of(dtype));
   impl->shape = shape;
@@ -90,7 +87,7 @@ Tensor Tensor::zeros(const Shape& shape, DType dtype, Device device, Layout layo
 template <typename T>
 Tensor Tensor::from(std::span<const T> values, const Shape& shape, Device device) {
   require(static_cast<int64_t>(values.size()) == numel_of(shape), "shape {} expects {} values, found {}",
-          to_string(shape), numel_of(shape), values.size());
+          shape, numel_of(shape), values.size());
   Tensor result = empty(shape, dtype_of<T>, device);
   copy_bytes(device, result.raw_data(), cpu, values.data(), values.size_bytes());
   return result;
@@ -161,7 +158,7 @@ void* Tensor::raw_data() const {
 template <typename T>
 T* Tensor::data() const {
   require(dtype() == dtype_of<T>, "expected a tensor of {}, found {} of shape {}", name_of(dtype_of<T>),
-          name_of(dtype()), to_string(shape()));
+          name_of(dtype()), shape());
   return static_cast<T*>(raw_data());
 }
 
@@ -187,7 +184,7 @@ template std::vector<int64_t> Tensor::to_vector() const;
 template std::vector<uint8_t> Tensor::to_vector() const;
 
 double Tensor::item() const {
-  require(numel() == 1, "item expects one element, found shape {}", to_string(shape()));
+  require(numel() == 1, "item expects one element, found shape {}", shape());
   return to_vector<double>()[0];
 }
 
@@ -224,8 +221,7 @@ Tensor Tensor::detach() const {
 }
 
 void Tensor::copy_from(const Tensor& source) const {
-  require(source.shape() == shape(), "copy_from expects shape {}, found {}", to_string(shape()),
-          to_string(source.shape()));
+  require(source.shape() == shape(), "copy_from expects shape {}, found {}", shape(), source.shape());
   const NoGrad pause;
   const Tensor here = source.to(device());
   kernels(device()).copy(current_stream(device()), here.view(), view());
@@ -249,9 +245,10 @@ const Tensor& Tensor::grad() const {
 }
 
 void Tensor::set_grad(Tensor gradient) const {
-  require(!gradient.defined() || gradient.shape() == shape(),
-          "a gradient of shape {} does not fit a tensor of shape {}",
-          gradient.defined() ? to_string(gradient.shape()) : "-", to_string(shape()));
+  if (gradient.defined()) {
+    require(gradient.shape() == shape(), "a gradient of shape {} does not fit a tensor of shape {}",
+            gradient.shape(), shape());
+  }
   impl_->grad = std::move(gradient);
 }
 

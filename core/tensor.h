@@ -5,6 +5,8 @@
 // Functions marked (tape) are differentiable: they record themselves on the active tape (core/tape.h).
 #pragma once
 
+#include <fmt/ranges.h>
+
 #include <initializer_list>
 #include <memory>
 #include <span>

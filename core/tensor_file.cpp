@@ -61,8 +61,8 @@ void save_tensors(const std::filesystem::path& path, const std::map<std::string,
 Tensor read_tensor(const SafetensorsFile& file, const std::string& name) {
   const SafetensorsEntry& entry = file.at(name);
   require(entry.shape.size() <= static_cast<size_t>(max_rank),
-          "{}: tensor {} has shape {}, at most {} dimensions fit", file.path().string(), name,
-          to_string(entry.shape), max_rank);
+          "{}: tensor {} has shape {}, at most {} dimensions fit", file.path().string(), name, entry.shape,
+          max_rank);
   if (entry.dtype == "F16") return Tensor::from(file.read_f32(name), entry.shape);
   for (const DType dtype : {DType::f32, DType::f64, DType::bf16, DType::i64, DType::u8}) {
     if (entry.dtype != safetensors_name(dtype)) continue;
@@ -84,8 +84,8 @@ void load_tensors(const SafetensorsFile& file, const std::string& prefix,
     if (found == file.entries().end()) {
       problems.push_back(fmt::format("{} is missing", prefix + name));
     } else if (found->second.shape != tensor.shape()) {
-      problems.push_back(fmt::format("{} has shape {}, expected {}", prefix + name,
-                                     to_string(found->second.shape), to_string(tensor.shape())));
+      problems.push_back(
+          fmt::format("{} has shape {}, expected {}", prefix + name, found->second.shape, tensor.shape()));
     }
   }
   for (const auto& [name, entry] : file.entries()) {

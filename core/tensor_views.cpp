@@ -53,7 +53,7 @@ Tensor Tensor::reshape(const Shape& wanted) const {
     const int64_t known = numel_of(target);
     *unknown = known == 0 ? 0 : numel() / known;
   }
-  require(numel_of(target) == numel(), "cannot reshape {} to {}", to_string(shape()), to_string(wanted));
+  require(numel_of(target) == numel(), "cannot reshape {} to {}", shape(), wanted);
   if (numel() == 0) return empty(target, dtype(), device());
   std::optional<Shape> strides = view_strides(impl_->shape, impl_->strides, target);
   if (!strides) return contiguous().reshape(target);
@@ -93,7 +93,7 @@ Tensor Tensor::slice(int dimension, int64_t start, int64_t end, int64_t step) co
   const size_t d = checked_dimension(shape(), dimension);
   require(0 <= start && start <= end && end <= impl_->shape[d] && step > 0,
           "slice expects 0 <= start <= end <= {} and step > 0, found [{}, {}) step {} of shape {}",
-          impl_->shape[d], start, end, step, to_string(shape()));
+          impl_->shape[d], start, end, step, shape());
   Shape shape = impl_->shape, strides = impl_->strides;
   shape[d] = (end - start + step - 1) / step;
   strides[d] *= step;
@@ -108,8 +108,7 @@ Tensor Tensor::slice(int dimension, int64_t start, int64_t end, int64_t step) co
 }
 
 Tensor Tensor::expand(const Shape& wanted) const {
-  require(broadcast_shapes(shape(), wanted) == wanted, "cannot expand {} to {}", to_string(shape()),
-          to_string(wanted));
+  require(broadcast_shapes(shape(), wanted) == wanted, "cannot expand {} to {}", shape(), wanted);
   Shape strides(wanted.size(), 0);
   const size_t added = wanted.size() - impl_->shape.size();
   for (size_t d = 0; d < impl_->shape.size(); ++d) {

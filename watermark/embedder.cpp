@@ -34,12 +34,11 @@ T* pointer(const Buffer& buffer) {
 }
 
 // The position in memory of each weight in canonical (row-major) order.
-int64_t memory_index(const Tensor& weight, int64_t canonical) {
+int64_t memory_index(const Shape& shape, const Shape& strides, int64_t canonical) {
   int64_t position = 0;
-  for (int d = weight.rank() - 1; d >= 0; --d) {
-    const int64_t size = weight.size(d);
-    position += canonical % size * weight.strides()[static_cast<size_t>(d)];
-    canonical /= size;
+  for (size_t d = shape.size(); d-- > 0;) {
+    position += canonical % shape[d] * strides[d];
+    canonical /= shape[d];
   }
   return position;
 }
@@ -52,10 +51,12 @@ std::vector<uint16_t> carrier_in_memory_order(const Tensor& weight, const Secret
   std::vector<uint32_t> words(count);
   Carrier(master, ordinal, weight.shape()).words(0, words);
   std::vector<uint16_t> carrier(count);
+  const Shape& shape = weight.shape();
+  const Shape& strides = weight.strides();
   for (size_t i = 0; i < count; ++i) {
     const uint16_t packed = packed_word(words[i], bits);
     const bool flipped = payload[packed & 0x7fffU] < 0;
-    carrier[static_cast<size_t>(memory_index(weight, static_cast<int64_t>(i)))] =
+    carrier[static_cast<size_t>(memory_index(shape, strides, static_cast<int64_t>(i)))] =
         flipped ? static_cast<uint16_t>(packed ^ 0x8000U) : packed;
   }
   return carrier;

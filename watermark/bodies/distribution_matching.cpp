@@ -14,23 +14,33 @@ constexpr float last_bin = histogram_bins - 1;
 
 struct Nothing {};
 
+// Sum of squares and number of the non-zero weights.
+struct ScaleParts {
+  double squares, nonzero;
+};
+
 struct ScalePartsBody {
   MatchingArguments a;
   struct Shared {
-    LaneValues<double> lanes;
+    LaneValues<ScaleParts> lanes;
   };
 
   HD void operator()(const Block& block, int64_t index, Shared& shared) const {
     const MatchingStretch stretch = a.stretches[index];
     const float* weight = a.layers[stretch.layer].weight + stretch.first;
-    const auto add = [](double x, double y) { return x + y; };
-    const double squares = block.reduce(
-        stretch.count, 0.0, shared.lanes,
-        [=](int64_t i) { return static_cast<double>(weight[i]) * static_cast<double>(weight[i]); }, add);
-    block.each(1, [&](int64_t) { a.square_sums[index] = squares; });
-    const double nonzero = block.reduce(
-        stretch.count, 0.0, shared.lanes, [=](int64_t i) { return weight[i] != 0 ? 1.0 : 0.0; }, add);
-    block.each(1, [&](int64_t) { a.nonzero_counts[index] = nonzero; });
+    const ScaleParts parts = block.reduce(
+        stretch.count, ScaleParts{0, 0}, shared.lanes,
+        [=](int64_t i) {
+          const auto w = static_cast<double>(weight[i]);
+          return ScaleParts{w * w, w != 0 ? 1.0 : 0.0};
+        },
+        [](const ScaleParts& x, const ScaleParts& y) {
+          return ScaleParts{x.squares + y.squares, x.nonzero + y.nonzero};
+        });
+    block.each(1, [&](int64_t) {
+      a.square_sums[index] = parts.squares;
+      a.nonzero_counts[index] = parts.nonzero;
+    });
   }
 };
 
