@@ -26,12 +26,12 @@ static_assert(std::endian::native == std::endian::little, "safetensors data is u
 
 using nlohmann::json;
 
-constexpr size_t kLengthBytes = 8;
-constexpr uint64_t kHeaderLimit = 100'000'000;
-constexpr size_t kMaximumRank = 64;
-constexpr const char* kMetadata = "__metadata__";
+constexpr size_t length_bytes = 8;
+constexpr uint64_t header_limit = 100'000'000;
+constexpr size_t maximum_rank = 64;
+constexpr const char* metadata_name = "__metadata__";
 
-constexpr std::pair<std::string_view, size_t> kElementSizes[] = {
+constexpr std::pair<std::string_view, size_t> element_sizes[] = {
     {"F64", 8},  {"I64", 8}, {"U64", 8}, {"C64", 8},  {"F32", 4}, {"I32", 4}, {"U32", 4},     {"F16", 2},
     {"BF16", 2}, {"I16", 2}, {"U16", 2}, {"BOOL", 1}, {"U8", 1},  {"I8", 1},  {"F8_E4M3", 1}, {"F8_E5M2", 1},
 };
@@ -117,7 +117,7 @@ ParsedEntry parse_entry(const json& value, std::string_view where) {
 }  // namespace
 
 size_t safetensors_element_size(std::string_view dtype) {
-  for (const auto& [name, size] : kElementSizes)
+  for (const auto& [name, size] : element_sizes)
     if (name == dtype) return size;
   return 0;
 }
@@ -140,7 +140,7 @@ SafetensorsFile SafetensorsFile::open(const std::filesystem::path& path) {
   const int cause = errno;
   ::close(descriptor);
   require(regular, "{} is not a regular file", path.string());
-  require(file.size_ > kLengthBytes, "{}: {} bytes is too short for a safetensors file", path.string(),
+  require(file.size_ > length_bytes, "{}: {} bytes is too short for a safetensors file", path.string(),
           file.size_);
   require(address != MAP_FAILED, "cannot map {}: {}", path.string(), std::strerror(cause));
   file.mapping_ = {static_cast<const std::byte*>(address), Unmap{file.size_}};
@@ -151,21 +151,21 @@ SafetensorsFile SafetensorsFile::open(const std::filesystem::path& path) {
 void SafetensorsFile::parse() {
   const std::string where = path_.string();
   uint64_t header_size = 0;
-  std::memcpy(&header_size, mapping_.get(), kLengthBytes);
-  require(header_size <= kHeaderLimit, "{}: header of {} bytes, expected at most {}", where, header_size,
-          kHeaderLimit);
-  require(header_size <= size_ - kLengthBytes, "{}: header of {} bytes ends beyond the file's {} bytes",
+  std::memcpy(&header_size, mapping_.get(), length_bytes);
+  require(header_size <= header_limit, "{}: header of {} bytes, expected at most {}", where, header_size,
+          header_limit);
+  require(header_size <= size_ - length_bytes, "{}: header of {} bytes ends beyond the file's {} bytes",
           where, header_size, size_);
-  const auto* const text = reinterpret_cast<const char*>(mapping_.get() + kLengthBytes);
+  const auto* const text = reinterpret_cast<const char*>(mapping_.get() + length_bytes);
   require(header_size > 0 && text[0] == '{', "{}: the header at byte {} does not start with '{{'", where,
-          kLengthBytes);
-  const json header = parse_strict_json({text, header_size}, where, {.depth = 3, .array = kMaximumRank});
+          length_bytes);
+  const json header = parse_strict_json({text, header_size}, where, {.depth = 3, .array = maximum_rank});
 
-  const std::span<const std::byte> data = bytes().subspan(kLengthBytes + header_size);
+  const std::span<const std::byte> data = bytes().subspan(length_bytes + header_size);
   std::vector<std::pair<std::pair<uint64_t, uint64_t>, std::string>> ranges;
   for (const auto& [name, value] : header.items()) {
     const std::string here = fmt::format("{}: '{}'", where, shortened(name));
-    if (name == kMetadata) {
+    if (name == metadata_name) {
       require(value.is_object(), "{} is not an object", here);
       for (const auto& [key, text_value] : value.items()) {
         require(text_value.is_string(), "{}: the value of '{}' is not a string", here, shortened(key));
@@ -225,7 +225,7 @@ void write_safetensors(const std::filesystem::path& path, const std::map<std::st
   std::vector<Item> by_alignment;
   for (const auto& item : entries) {
     const std::string here = fmt::format("{}: '{}'", path.string(), shortened(item.first));
-    require(item.first != kMetadata, "{} is not a name for a tensor", here);
+    require(item.first != metadata_name, "{} is not a name for a tensor", here);
     const uint64_t expected = byte_size(item.second.shape, item.second.dtype, here);
     require(item.second.bytes.size() == expected, "{}: shape [{}] of {} takes {} bytes, found {}", here,
             fmt::join(item.second.shape, ", "), item.second.dtype, expected, item.second.bytes.size());
@@ -243,7 +243,7 @@ void write_safetensors(const std::filesystem::path& path, const std::map<std::st
     offset += item->second.bytes.size();
   }
   nlohmann::ordered_json header = nlohmann::ordered_json::object();
-  if (!metadata.empty()) header[kMetadata] = metadata;
+  if (!metadata.empty()) header[metadata_name] = metadata;
   for (const auto& [name, entry] : entries) {
     nlohmann::ordered_json& fields = header[name];
     fields["dtype"] = entry.dtype;
@@ -257,8 +257,8 @@ void write_safetensors(const std::filesystem::path& path, const std::map<std::st
     fail("{}: a name or metadata value is not UTF-8: {}", path.string(), error.what());
   }
   text.resize((text.size() + 7) / 8 * 8, ' ');
-  require(text.size() <= kHeaderLimit, "{}: header of {} bytes, expected at most {}", path.string(),
-          text.size(), kHeaderLimit);
+  require(text.size() <= header_limit, "{}: header of {} bytes, expected at most {}", path.string(),
+          text.size(), header_limit);
 
   AtomicFile file(path);
   const uint64_t header_size = text.size();

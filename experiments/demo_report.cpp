@@ -5,6 +5,7 @@
 #include "experiments/html_report.h"
 #include "experiments/plot.h"
 #include "experiments/png.h"
+#include "experiments/text.h"
 
 namespace dw {
 namespace {
@@ -107,11 +108,12 @@ void write_demo_report(const DemoResult& result, const std::string& command) {
     const bool shown = row.claimant != "owner" || !row.expected_owned || row.pruned == 0 ||
                        row.pruned == 0.65 || row.pruned == 0.95;
     if (!shown) continue;
-    report.verdict(row.verdict.owned == row.expected_owned ? Tone::good : Tone::bad,
-                   fmt::format("{}: {}", row.suspect, row.verdict.verdict()),
-                   fmt::format("claimed by the {}: {} of {} bits match, p = 2^{:.0f}, accuracy {}",
-                               row.claimant, row.verdict.matches.matches, row.verdict.bits,
-                               row.verdict.log2_p, percent(row.evaluation.accuracy)));
+    report.verdict(
+        row.verdict.owned == row.expected_owned ? Tone::good : Tone::bad,
+        fmt::format("{}: {}", row.suspect, row.verdict.verdict()),
+        fmt::format("claimed by the {}: {} of {} bits match, p = 2{}, accuracy {}", row.claimant,
+                    row.verdict.matches.matches, row.verdict.bits,
+                    superscript(std::llround(row.verdict.log2_p)), percent(row.evaluation.accuracy)));
   }
   report.section("Verdicts");
   report.table(demo_table(result),

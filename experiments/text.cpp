@@ -137,6 +137,14 @@ std::string format_rate(double per_second, std::string_view unit) {
   return fmt::format("{} {}/s", format_count(static_cast<uint64_t>(std::llround(per_second))), unit);
 }
 
+std::string superscript(int64_t number) {
+  constexpr std::array<std::string_view, 10> digits{"⁰", "¹", "²", "³", "⁴", "⁵", "⁶", "⁷", "⁸", "⁹"};
+  std::string text;
+  for (const char c : std::to_string(number))
+    text += c == '-' ? std::string_view("⁻") : digits[static_cast<size_t>(c - '0')];
+  return text;
+}
+
 bool looks_numeric(std::string_view text) {
   for (const std::string_view dash : {"-", "–", "—"})
     if (text == dash) return true;

@@ -34,6 +34,9 @@ std::string format_duration(double seconds);
 /// "? images/s" where not finite or not positive.
 std::string format_rate(double per_second, std::string_view unit);
 
+/// A whole number raised: "⁻²⁵⁵".
+std::string superscript(int64_t number);
+
 /// True for what a table right-aligns: a number with an optional sign, thousands commas, exponent, and unit
 /// or percent sign ("-1.5", "12,345", "98.1 %", "3e-4", "0.5 s"), or a lone dash.
 bool looks_numeric(std::string_view text);

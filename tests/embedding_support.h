@@ -68,12 +68,12 @@ class ReferenceLoss {
   ReferenceLoss(const std::vector<ReferenceLayer>& layers, const Mark& mark)
       : bits_(static_cast<size_t>(mark.bits)), one_sided_(mark.match == "skew") {
     std::vector<double> owned(bits_, 0);
-    skew_.assign(bits_, std::vector<double>(kKnots, 0));
+    skew_.assign(bits_, std::vector<double>(knot_count, 0));
     for (const ReferenceLayer& layer : layers) {
       for (size_t i = 0; i < layer.v.size(); ++i) {
         ++owned[layer.bit[i]];
-        for (int k = 0; k < kKnots; ++k) {
-          const double t = k * kKnotStep;
+        for (int k = 0; k < knot_count; ++k) {
+          const double t = k * knot_step;
           skew_[layer.bit[i]][k] += above(layer.v[i], t) - (1 - above(layer.v[i], -t));
         }
       }
@@ -83,14 +83,14 @@ class ReferenceLoss {
       for (double& s : skew_[j]) s /= std::max(owned[j], 1.0);
     }
     owned_ = owned;
-    for (int k = 0; k < kKnots; ++k)
-      target_.push_back(target_skew(k * kKnotStep, Density::gaussian(), mark.amplitude, mark.tau));
+    for (int k = 0; k < knot_count; ++k)
+      target_.push_back(target_skew(k * knot_step, Density::gaussian(), mark.amplitude, mark.tau));
   }
 
   double loss() const {
     double sum = 0;
     for (size_t j = 0; j < bits_; ++j) {
-      for (int k = 0; k < kKnots; ++k) sum += weight(k) * kKnotStep * missing(j, k) * missing(j, k);
+      for (int k = 0; k < knot_count; ++k) sum += weight(k) * knot_step * missing(j, k) * missing(j, k);
     }
     return mean_owned_ / static_cast<double>(bits_) * sum;
   }
@@ -98,19 +98,19 @@ class ReferenceLoss {
   /// dL/dv of a weight of bit j, the scale held constant.
   double slope(double v, size_t j) const {
     double sum = 0;
-    for (int k = 0; k < kKnots; ++k) {
-      const double t = k * kKnotStep;
+    for (int k = 0; k < knot_count; ++k) {
+      const double t = k * knot_step;
       const double skew_slope = (above_slope(v, t) + above_slope(v, -t)) / owned_[j];
-      sum -= weight(k) * kKnotStep * 2 * missing(j, k) * skew_slope;
+      sum -= weight(k) * knot_step * 2 * missing(j, k) * skew_slope;
     }
     return mean_owned_ / static_cast<double>(bits_) * sum;
   }
 
  private:
   // The soft indicator of v > t: a ramp of one knot step, centred at t.
-  static double above(double v, double t) { return std::clamp((v - t) / kKnotStep + 0.5, 0.0, 1.0); }
+  static double above(double v, double t) { return std::clamp((v - t) / knot_step + 0.5, 0.0, 1.0); }
   static double above_slope(double v, double t) {
-    return v >= t - kKnotStep / 2 && v < t + kKnotStep / 2 ? 1 / kKnotStep : 0;
+    return v >= t - knot_step / 2 && v < t + knot_step / 2 ? 1 / knot_step : 0;
   }
   static double weight(int knot) { return knot == 0 ? 0.5 : 1; }
   // A bit without weights has nothing to move.
@@ -129,7 +129,7 @@ class ReferenceLoss {
 
 /// Whether the gradient jumps within rounding of v: where the ramps of two knots meet.
 inline bool at_ramp_end(double v) {
-  const double place = std::fabs(v) / kKnotStep + 0.5;
+  const double place = std::fabs(v) / knot_step + 0.5;
   return std::fabs(place - std::round(place)) < 1e-4;
 }
 

@@ -118,3 +118,8 @@ TEST_CASE("ui png: base64 of every padding") {
   CHECK(encode_base64("foobar") == "Zm9vYmFy");
   CHECK(encode_base64("\xFF\xFE\xFD") == "//79");
 }
+
+TEST_CASE("superscripts keep the sign and every digit") {
+  CHECK(superscript(-255) == "⁻²⁵⁵");
+  CHECK(superscript(1234567890) == "¹²³⁴⁵⁶⁷⁸⁹⁰");
+}

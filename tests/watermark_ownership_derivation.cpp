@@ -80,12 +80,12 @@ TEST_CASE("ownership: a key stream can be read from any offset, to its end and n
       CHECK(std::equal(part.begin(), part.end(), whole.begin() + static_cast<ptrdiff_t>(offset)));
     }
   std::vector<uint8_t> last(10);
-  stream.read(KeyStream::kLength - 10, last);
-  CHECK(contains(error_of([&] { stream.read(KeyStream::kLength - 9, last); }), "key stream"));
+  stream.read(KeyStream::length - 10, last);
+  CHECK(contains(error_of([&] { stream.read(KeyStream::length - 9, last); }), "key stream"));
   CHECK(contains(error_of([&] { stream.read(~uint64_t{0}, last); }), "key stream"));
   std::vector<uint32_t> words(2);
   const std::vector<int64_t> shape = {1};
-  CHECK(contains(error_of([&] { Carrier({}, 0, shape).words(Carrier::kLength - 1, words); }), "carrier"));
+  CHECK(contains(error_of([&] { Carrier({}, 0, shape).words(Carrier::length - 1, words); }), "carrier"));
 }
 
 TEST_CASE("ownership: a carrier word's bit is uniform and its sign independent") {

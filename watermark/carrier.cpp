@@ -22,8 +22,8 @@ Carrier::Carrier(const Secret& master, uint32_t ordinal, std::span<const int64_t
     : stream_(carrier_key(master, ordinal, shape)) {}
 
 void Carrier::words(uint64_t offset, std::span<uint32_t> out) const {
-  require(offset <= kLength && out.size() <= kLength - offset, "carrier: words {} to {} asked for, it has {}",
-          offset, offset + out.size(), kLength);
+  require(offset <= length && out.size() <= length - offset, "carrier: words {} to {} asked for, it has {}",
+          offset, offset + out.size(), length);
   stream_.read(offset * sizeof(uint32_t), {reinterpret_cast<uint8_t*>(out.data()), out.size_bytes()});
 }
 

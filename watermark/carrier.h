@@ -13,12 +13,12 @@ namespace dw {
 class Carrier {
  public:
   /// Weights a layer may have.
-  static constexpr uint64_t kLength = KeyStream::kLength / sizeof(uint32_t);
+  static constexpr uint64_t length = KeyStream::length / sizeof(uint32_t);
 
   /// `ordinal` counts the marked layers from 0, in the order of the mark.
   Carrier(const Secret& master, uint32_t ordinal, std::span<const int64_t> shape);
 
-  /// Words `offset`, `offset` + 1, ... into `out`. Error: beyond kLength.
+  /// Words `offset`, `offset` + 1, ... into `out`. Error: beyond length.
   void words(uint64_t offset, std::span<uint32_t> out) const;
 
  private:

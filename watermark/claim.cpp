@@ -16,31 +16,31 @@ namespace {
 using nlohmann::json;
 using nlohmann::ordered_json;
 
-constexpr size_t kFileLimit = size_t{1} << 26;
-constexpr size_t kMarkLimit = 1000;
-constexpr size_t kLayerLimit = 100'000;
-constexpr size_t kRankLimit = 8;
-constexpr size_t kNameLimit = 512;
-constexpr size_t kWordLimit = 32;
-constexpr double kStrengthLimit = 1000;
-constexpr double kAmplitudeLimit = 0.9;
-constexpr double kTauLimit = 100;
+constexpr size_t file_limit = size_t{1} << 26;
+constexpr size_t mark_limit = 1000;
+constexpr size_t layer_limit = 100'000;
+constexpr size_t rank_limit = 8;
+constexpr size_t name_limit = 512;
+constexpr size_t word_limit = 32;
+constexpr double strength_limit = 1000;
+constexpr double amplitude_limit = 0.9;
+constexpr double tau_limit = 100;
 
 bool is_word(std::string_view text) {
   const auto allowed = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-'; };
-  return !text.empty() && text.size() <= kWordLimit && std::all_of(text.begin(), text.end(), allowed);
+  return !text.empty() && text.size() <= word_limit && std::all_of(text.begin(), text.end(), allowed);
 }
 
 void check_layer(const MarkedLayer& layer, std::string_view where) {
-  require(!layer.name.empty() && layer.name.size() <= kNameLimit && is_clean_text(layer.name),
-          "{}: a layer's name is not 1 to {} bytes of clean UTF-8: '{}'", where, kNameLimit,
+  require(!layer.name.empty() && layer.name.size() <= name_limit && is_clean_text(layer.name),
+          "{}: a layer's name is not 1 to {} bytes of clean UTF-8: '{}'", where, name_limit,
           shortened(layer.name));
-  require(!layer.shape.empty() && layer.shape.size() <= kRankLimit,
-          "{}: layer '{}' has rank {}, expected 1 to {}", where, layer.name, layer.shape.size(), kRankLimit);
-  int64_t room = static_cast<int64_t>(Carrier::kLength);
+  require(!layer.shape.empty() && layer.shape.size() <= rank_limit,
+          "{}: layer '{}' has rank {}, expected 1 to {}", where, layer.name, layer.shape.size(), rank_limit);
+  int64_t room = static_cast<int64_t>(Carrier::length);
   for (const int64_t extent : layer.shape) {
     require(extent >= 1 && extent <= room, "{}: layer '{}' has shape [{}], expected 1 to {} weights", where,
-            layer.name, fmt::join(layer.shape, ", "), Carrier::kLength);
+            layer.name, fmt::join(layer.shape, ", "), Carrier::length);
     room /= extent;
   }
 }
@@ -79,20 +79,20 @@ SignedMark mark_from_json(const json& value, const std::string& where) {
       {"network", "bits", "strength", "amplitude", "tau", "density", "match", "layers", "signature"});
   SignedMark entry;
   Mark& mark = entry.mark;
-  mark.network = fields.text("network", 1, kNameLimit);
-  mark.bits = static_cast<int>(fields.integer("bits", kMinimumBits, kMaximumBits));
-  mark.strength = fields.number("strength", 0, kStrengthLimit);
-  mark.amplitude = fields.number("amplitude", 0, kAmplitudeLimit);
-  mark.tau = fields.number("tau", 0, kTauLimit);
-  mark.density = fields.text("density", 1, kWordLimit);
-  mark.match = fields.text("match", 1, kWordLimit);
-  for (const json& item : fields.array("layers", 1, kLayerLimit)) {
+  mark.network = fields.text("network", 1, name_limit);
+  mark.bits = static_cast<int>(fields.integer("bits", minimum_bits, maximum_bits));
+  mark.strength = fields.number("strength", 0, strength_limit);
+  mark.amplitude = fields.number("amplitude", 0, amplitude_limit);
+  mark.tau = fields.number("tau", 0, tau_limit);
+  mark.density = fields.text("density", 1, word_limit);
+  mark.match = fields.text("match", 1, word_limit);
+  for (const json& item : fields.array("layers", 1, layer_limit)) {
     const std::string here = fmt::format("{}.layers[{}]", where, mark.layers.size());
     const JsonFields layer(item, here, {"name", "shape"});
     MarkedLayer& added = mark.layers.emplace_back();
-    added.name = layer.text("name", 1, kNameLimit);
-    for (const json& extent : layer.array("shape", 1, kRankLimit)) {
-      require(extent.is_number_unsigned() && extent.get<uint64_t>() <= Carrier::kLength,
+    added.name = layer.text("name", 1, name_limit);
+    for (const json& extent : layer.array("shape", 1, rank_limit)) {
+      require(extent.is_number_unsigned() && extent.get<uint64_t>() <= Carrier::length,
               "{}.shape: bad extent {}", here, shortened(extent.dump(), 40));
       added.shape.push_back(extent.get<int64_t>());
     }
@@ -121,21 +121,21 @@ uint64_t weight_count(const MarkedLayer& layer) {
 }
 
 void check_mark(const Mark& mark, std::string_view where) {
-  require(!mark.network.empty() && mark.network.size() <= kNameLimit && is_clean_text(mark.network),
-          "{}: network is not 1 to {} bytes of clean UTF-8", where, kNameLimit);
-  require(mark.bits >= kMinimumBits && mark.bits <= kMaximumBits, "{}: bits is {}, expected {} to {}", where,
-          mark.bits, kMinimumBits, kMaximumBits);
-  require(mark.strength > 0 && mark.strength <= kStrengthLimit,
-          "{}: strength is {}, expected above 0, at most {}", where, mark.strength, kStrengthLimit);
-  require(mark.amplitude > 0 && mark.amplitude <= kAmplitudeLimit,
-          "{}: amplitude is {}, expected above 0, at most {}", where, mark.amplitude, kAmplitudeLimit);
-  require(mark.tau > 0 && mark.tau <= kTauLimit, "{}: tau is {}, expected above 0, at most {}", where,
-          mark.tau, kTauLimit);
+  require(!mark.network.empty() && mark.network.size() <= name_limit && is_clean_text(mark.network),
+          "{}: network is not 1 to {} bytes of clean UTF-8", where, name_limit);
+  require(mark.bits >= minimum_bits && mark.bits <= maximum_bits, "{}: bits is {}, expected {} to {}", where,
+          mark.bits, minimum_bits, maximum_bits);
+  require(mark.strength > 0 && mark.strength <= strength_limit,
+          "{}: strength is {}, expected above 0, at most {}", where, mark.strength, strength_limit);
+  require(mark.amplitude > 0 && mark.amplitude <= amplitude_limit,
+          "{}: amplitude is {}, expected above 0, at most {}", where, mark.amplitude, amplitude_limit);
+  require(mark.tau > 0 && mark.tau <= tau_limit, "{}: tau is {}, expected above 0, at most {}", where,
+          mark.tau, tau_limit);
   require(is_word(mark.density), "{}: density '{}' is not a short lower-case word", where,
           shortened(mark.density));
   require(is_word(mark.match), "{}: match '{}' is not a short lower-case word", where, shortened(mark.match));
-  require(!mark.layers.empty() && mark.layers.size() <= kLayerLimit, "{}: {} layers, expected 1 to {}", where,
-          mark.layers.size(), kLayerLimit);
+  require(!mark.layers.empty() && mark.layers.size() <= layer_limit, "{}: {} layers, expected 1 to {}", where,
+          mark.layers.size(), layer_limit);
   std::unordered_set<std::string_view> names;
   for (const MarkedLayer& layer : mark.layers) {
     check_layer(layer, where);
@@ -182,7 +182,7 @@ bool add_mark(Claim& claim, const OwnerKey& key, const Mark& mark) {
           claim.statement.bits);
   const auto same = [&](const SignedMark& entry) { return entry.mark == mark; };
   if (std::any_of(claim.marks.begin(), claim.marks.end(), same)) return false;
-  require(claim.marks.size() < kMarkLimit, "the claim has {} marks already; make a new key", kMarkLimit);
+  require(claim.marks.size() < mark_limit, "the claim has {} marks already; make a new key", mark_limit);
   claim.marks.push_back({mark, sign(*key.signing_seed, mark_message(claim.commitment, mark))});
   claim.file_digest.clear();
   return true;
@@ -193,8 +193,8 @@ void check_claim(const Claim& claim, std::string_view where) {
   const PublicKey& signer = claim.statement.public_key;
   require(signature_is_valid(claim.signature, claim_message(claim), signer),
           "{}: signature does not fit the statement and commitment", where);
-  require(claim.marks.size() <= kMarkLimit, "{}: {} marks, expected at most {}", where, claim.marks.size(),
-          kMarkLimit);
+  require(claim.marks.size() <= mark_limit, "{}: {} marks, expected at most {}", where, claim.marks.size(),
+          mark_limit);
   for (size_t i = 0; i < claim.marks.size(); ++i) {
     const std::string here = fmt::format("{}: marks[{}]", where, i);
     const SignedMark& entry = claim.marks[i];
@@ -212,8 +212,8 @@ void save_claim(const Claim& claim, const std::filesystem::path& path) {
 
 Claim load_claim(const std::filesystem::path& path) {
   const std::string where = path.string();
-  const std::string text = read_text_file(path, kFileLimit);
-  const json file = parse_strict_json(text, where, {.depth = 6, .array = kLayerLimit});
+  const std::string text = read_text_file(path, file_limit);
+  const json file = parse_strict_json(text, where, {.depth = 6, .array = layer_limit});
   const JsonFields fields(file, where,
                           {"format", "version", "statement", "commitment", "signature", "marks"});
   require(fields.text("format", 0, 100) == "deepwater-claim", "{}.format: expected deepwater-claim", where);
@@ -222,7 +222,7 @@ Claim load_claim(const std::filesystem::path& path) {
   claim.statement = statement_from_json(fields, where);
   fields.hex("commitment", claim.commitment);
   fields.hex("signature", claim.signature);
-  for (const json& item : fields.array("marks", 0, kMarkLimit))
+  for (const json& item : fields.array("marks", 0, mark_limit))
     claim.marks.push_back(mark_from_json(item, fmt::format("{}: marks[{}]", where, claim.marks.size())));
   check_claim(claim, where);
   claim.file_digest = hex_digest(std::as_bytes(std::span(text)));

@@ -80,26 +80,25 @@ Digest Hasher::finish() {
 }
 
 void KeyStream::read(uint64_t offset, std::span<uint8_t> out) const {
-  constexpr uint64_t kBlock = 64;
-  constexpr uint8_t kNonce[crypto_stream_chacha20_ietf_NONCEBYTES] = {};
-  require(offset <= kLength && out.size() <= kLength - offset,
-          "key stream: bytes {} to {} asked for, it has {}", offset, offset + out.size(), kLength);
+  constexpr uint64_t block_size = 64;
+  constexpr uint8_t nonce[crypto_stream_chacha20_ietf_NONCEBYTES] = {};
+  require(offset <= length && out.size() <= length - offset,
+          "key stream: bytes {} to {} asked for, it has {}", offset, offset + out.size(), length);
   if (out.empty()) return;
-  const uint64_t skip = offset % kBlock;
-  auto block = static_cast<uint32_t>(offset / kBlock);
+  const uint64_t skip = offset % block_size;
+  auto block = static_cast<uint32_t>(offset / block_size);
   if (skip != 0) {
-    std::array<uint8_t, kBlock> first{};
-    ::crypto_stream_chacha20_ietf_xor_ic(first.data(), first.data(), first.size(), kNonce, block++,
+    std::array<uint8_t, block_size> first{};
+    ::crypto_stream_chacha20_ietf_xor_ic(first.data(), first.data(), first.size(), nonce, block++,
                                          key_.bytes().data());
-    const size_t taken = std::min<size_t>(out.size(), kBlock - skip);
+    const size_t taken = std::min<size_t>(out.size(), block_size - skip);
     std::memcpy(out.data(), first.data() + skip, taken);
     wipe(first);
     out = out.subspan(taken);
     if (out.empty()) return;
   }
   std::memset(out.data(), 0, out.size());
-  ::crypto_stream_chacha20_ietf_xor_ic(out.data(), out.data(), out.size(), kNonce, block,
-                                       key_.bytes().data());
+  ::crypto_stream_chacha20_ietf_xor_ic(out.data(), out.data(), out.size(), nonce, block, key_.bytes().data());
 }
 
 PublicKey public_key_of(const Secret& seed) {
@@ -121,12 +120,12 @@ bool signature_is_valid(const Signature& signature, std::span<const uint8_t> mes
 }
 
 std::string to_hex(std::span<const uint8_t> bytes) {
-  constexpr char kDigits[] = "0123456789abcdef";
+  constexpr char digits[] = "0123456789abcdef";
   std::string out;
   out.reserve(2 * bytes.size());
   for (const uint8_t byte : bytes) {
-    out += kDigits[byte >> 4];
-    out += kDigits[byte & 15];
+    out += digits[byte >> 4];
+    out += digits[byte & 15];
   }
   return out;
 }

@@ -59,7 +59,7 @@ class Hasher {
 /// The ChaCha20 key stream (RFC 8439) of a key, nonce zero, readable from any offset below 2^38 bytes.
 class KeyStream {
  public:
-  static constexpr uint64_t kLength = uint64_t{1} << 38;
+  static constexpr uint64_t length = uint64_t{1} << 38;
   explicit KeyStream(const Digest& key) : key_(key) {}
   /// Fills `out` with the stream's bytes from `offset` on. Error: beyond the stream's end.
   void read(uint64_t offset, std::span<uint8_t> out) const;

@@ -157,7 +157,7 @@ struct Embedder::Implementation {
     arguments.strength = options.lambda;
     const auto bits = static_cast<size_t>(mark.bits);
     allocate(histogram, arguments.histogram, bits * histogram_bins);
-    allocate(slopes, arguments.slopes, bits * kKnots);
+    allocate(slopes, arguments.slopes, bits * knot_count);
     allocate(losses, arguments.losses, bits);
   }
 

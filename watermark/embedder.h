@@ -17,7 +17,8 @@ struct EmbedOptions {
   double tau = 0.7;       ///< width of the tilt, in units of a layer's scale
   bool one_sided = true;  ///< a bit beyond its target feels nothing ("skew"); else pulled back too ("full")
   std::string density = "gaussian";  ///< or "host": the network's own magnitudes as they are now
-  std::vector<std::string> layers = {};   ///< names of weights to mark; empty: every convolution except the stem
+  std::vector<std::string> layers =
+      {};  ///< names of weights to mark; empty: every convolution except the stem
 };
 
 /// The convolution weights that carry a mark: every parameter of rank 4 except the first, which reads the

@@ -11,9 +11,9 @@
 namespace dw {
 namespace {
 
-constexpr size_t kOwnerLimit = 256;
-constexpr size_t kNoteLimit = 4096;
-constexpr size_t kFileLimit = 1 << 16;
+constexpr size_t owner_limit = 256;
+constexpr size_t note_limit = 4096;
+constexpr size_t file_limit = 1 << 16;
 
 std::string now() {
   const std::time_t seconds = std::time(nullptr);
@@ -25,10 +25,10 @@ std::string now() {
 }
 
 bool is_date(std::string_view text) {
-  constexpr std::string_view kPattern = "dddd-dd-ddTdd:dd:ddZ";
-  if (text.size() != kPattern.size()) return false;
+  constexpr std::string_view pattern = "dddd-dd-ddTdd:dd:ddZ";
+  if (text.size() != pattern.size()) return false;
   for (size_t i = 0; i < text.size(); ++i)
-    if (kPattern[i] == 'd' ? text[i] < '0' || text[i] > '9' : text[i] != kPattern[i]) return false;
+    if (pattern[i] == 'd' ? text[i] < '0' || text[i] > '9' : text[i] != pattern[i]) return false;
   return true;
 }
 
@@ -40,16 +40,16 @@ Digest keyed_digest(const Secret& master, std::string_view label, const Statemen
 }  // namespace
 
 void check_statement(const Statement& statement, std::string_view where) {
-  require(!statement.owner.empty() && statement.owner.size() <= kOwnerLimit,
-          "{}: owner has {} bytes, expected 1 to {}", where, statement.owner.size(), kOwnerLimit);
-  require(statement.note.size() <= kNoteLimit, "{}: note has {} bytes, expected at most {}", where,
-          statement.note.size(), kNoteLimit);
+  require(!statement.owner.empty() && statement.owner.size() <= owner_limit,
+          "{}: owner has {} bytes, expected 1 to {}", where, statement.owner.size(), owner_limit);
+  require(statement.note.size() <= note_limit, "{}: note has {} bytes, expected at most {}", where,
+          statement.note.size(), note_limit);
   require(is_clean_text(statement.owner) && is_clean_text(statement.note),
           "{}: owner or note is not UTF-8 or holds control characters", where);
   require(is_date(statement.date), "{}: date '{}' is not of the form 2026-03-01T12:00:00Z", where,
           shortened(statement.date));
-  require(statement.bits >= kMinimumBits && statement.bits <= kMaximumBits,
-          "{}: bits is {}, expected {} to {}", where, statement.bits, kMinimumBits, kMaximumBits);
+  require(statement.bits >= minimum_bits && statement.bits <= maximum_bits,
+          "{}: bits is {}, expected {} to {}", where, statement.bits, minimum_bits, maximum_bits);
 }
 
 OwnerKey generate_key(std::string_view owner, int bits, std::string_view note) {
@@ -98,11 +98,11 @@ nlohmann::ordered_json statement_to_json(const Statement& statement) {
 Statement statement_from_json(const JsonFields& parent, std::string_view where) {
   const JsonFields fields = parent.object("statement", {"owner", "date", "note", "public_key", "bits"});
   Statement statement;
-  statement.owner = fields.text("owner", 1, kOwnerLimit);
+  statement.owner = fields.text("owner", 1, owner_limit);
   statement.date = fields.text("date", 1, 20);
-  statement.note = fields.text("note", 0, kNoteLimit);
+  statement.note = fields.text("note", 0, note_limit);
   fields.hex("public_key", statement.public_key);
-  statement.bits = static_cast<int>(fields.integer("bits", kMinimumBits, kMaximumBits));
+  statement.bits = static_cast<int>(fields.integer("bits", minimum_bits, maximum_bits));
   check_statement(statement, fmt::format("{}: statement", where));
   return statement;
 }
@@ -122,7 +122,7 @@ void save_key(const OwnerKey& key, const std::filesystem::path& path) {
 
 OwnerKey load_key(const std::filesystem::path& path) {
   const std::string where = path.string();
-  std::string text = read_text_file(path, kFileLimit);
+  std::string text = read_text_file(path, file_limit);
   nlohmann::json file = parse_strict_json(text, where);
   wipe(text);
   const JsonFields fields(file, where, {"format", "version", "statement", "master_key", "signing_seed"});

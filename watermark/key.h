@@ -13,8 +13,8 @@
 
 namespace dw {
 
-inline constexpr int kMinimumBits = 64;
-inline constexpr int kMaximumBits = 32767;
+inline constexpr int minimum_bits = 64;
+inline constexpr int maximum_bits = 32767;
 
 /// What the owner says in public, fixed when the key is made.
 struct Statement {

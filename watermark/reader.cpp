@@ -12,17 +12,17 @@
 namespace dw {
 namespace {
 
-constexpr size_t kBlock = 4096;   // weights whose carrier is in memory at a time
-constexpr size_t kKeyGroup = 16;  // null keys that share one pass over the weights
+constexpr size_t block_size = 4096;  // weights whose carrier is in memory at a time
+constexpr size_t key_group = 16;     // null keys that share one pass over the weights
 
 /// Adds each weight's signed evidence to the bit that owns it, in order. Bits and signs are taken from a
 /// short run of words first, because that loop vectorises and the scattered sum does not.
 void accumulate(std::span<const uint32_t> words, const float* evidence, uint32_t bits, double* scores) {
-  constexpr size_t kRun = 256;
-  std::array<uint32_t, kRun> bit;
-  std::array<double, kRun> value;
-  for (size_t start = 0; start < words.size(); start += kRun) {
-    const size_t count = std::min(kRun, words.size() - start);
+  constexpr size_t run_length = 256;
+  std::array<uint32_t, run_length> bit;
+  std::array<double, run_length> value;
+  for (size_t start = 0; start < words.size(); start += run_length) {
+    const size_t count = std::min(run_length, words.size() - start);
     for (size_t i = 0; i < count; ++i) {
       const uint32_t word = words[start + i];
       bit[i] = bit_of_word(word, bits);
@@ -90,13 +90,13 @@ Reading Reader::read(const Secret& master, std::span<const int8_t> payload) cons
   Reading reading;
   reading.scores.assign(bits, 0.0);
   std::vector<double> layer_scores(bits);
-  std::array<uint32_t, kBlock> buffer;
+  std::array<uint32_t, block_size> buffer;
   for (size_t l = 0; l < layers_.size(); ++l) {
     const Layer& layer = layers_[l];
     const Carrier carrier(master, static_cast<uint32_t>(l), layer.shape);
     std::fill(layer_scores.begin(), layer_scores.end(), 0.0);
-    for (size_t start = 0; start < layer.evidence.size(); start += kBlock) {
-      const auto words = std::span(buffer).first(std::min(kBlock, layer.evidence.size() - start));
+    for (size_t start = 0; start < layer.evidence.size(); start += block_size) {
+      const auto words = std::span(buffer).first(std::min(block_size, layer.evidence.size() - start));
       carrier.words(start, words);
       accumulate(words, layer.evidence.data() + start, static_cast<uint32_t>(bits_), layer_scores.data());
     }
@@ -116,23 +116,23 @@ std::vector<BinomialDraw> Reader::read_null(const Statement& statement, uint64_t
   const auto bits = static_cast<size_t>(bits_);
   const auto keys = static_cast<size_t>(count);
   std::vector<BinomialDraw> draws(keys);
-  const size_t groups = (keys + kKeyGroup - 1) / kKeyGroup;
+  const size_t groups = (keys + key_group - 1) / key_group;
   // Each key's sums are made by one thread, in the order of the weights.
 #pragma omp parallel for schedule(static)
   for (size_t group = 0; group < groups; ++group) {
-    const size_t first = group * kKeyGroup;
-    const size_t members = std::min(kKeyGroup, keys - first);
+    const size_t first = group * key_group;
+    const size_t members = std::min(key_group, keys - first);
     std::vector<Secret> masters;
     for (size_t k = 0; k < members; ++k) masters.push_back(null_master(seed, first + k));
     std::vector<double> scores(members * bits, 0.0);
-    std::array<uint32_t, kBlock> buffer;
+    std::array<uint32_t, block_size> buffer;
     for (size_t l = 0; l < layers_.size(); ++l) {
       const Layer& layer = layers_[l];
       std::vector<Carrier> carriers;
       for (const Secret& master : masters)
         carriers.emplace_back(master, static_cast<uint32_t>(l), layer.shape);
-      for (size_t start = 0; start < layer.evidence.size(); start += kBlock) {
-        const auto words = std::span(buffer).first(std::min(kBlock, layer.evidence.size() - start));
+      for (size_t start = 0; start < layer.evidence.size(); start += block_size) {
+        const auto words = std::span(buffer).first(std::min(block_size, layer.evidence.size() - start));
         for (size_t k = 0; k < members; ++k) {
           carriers[k].words(start, words);
           accumulate(words, layer.evidence.data() + start, static_cast<uint32_t>(bits_), &scores[k * bits]);

@@ -12,7 +12,7 @@
 namespace dw {
 namespace {
 
-constexpr int64_t kMaximumTrials = 1 << 20;
+constexpr int64_t maximum_trials = 1 << 20;
 
 /// Natural logarithm of P[Bin(trials, 1/2) = k]. In long double: near the centre the result is a small
 /// difference of large numbers.
@@ -57,9 +57,9 @@ double kolmogorov_tail(double x) {
 }  // namespace
 
 double log2_p_value(int64_t matches, int64_t trials, double alternatives) {
-  require(trials >= 0 && trials <= kMaximumTrials && matches >= 0 && matches <= trials,
+  require(trials >= 0 && trials <= maximum_trials && matches >= 0 && matches <= trials,
           "p-value of {} matches of {}: expected 0 <= matches <= trials <= {}", matches, trials,
-          kMaximumTrials);
+          maximum_trials);
   require(alternatives >= 1 && std::isfinite(alternatives), "p-value: {} alternatives, expected at least 1",
           alternatives);
   if (trials == 0) return 0;
@@ -84,7 +84,7 @@ double binomial_fit_p_value(std::span<const BinomialDraw> draws, uint64_t seed) 
   std::vector<double> values(count);
   for (size_t i = 0; i < count; ++i) {
     const auto [successes, trials] = draws[i];
-    require(trials >= 0 && trials <= kMaximumTrials && successes >= 0 && successes <= trials,
+    require(trials >= 0 && trials <= maximum_trials && successes >= 0 && successes <= trials,
             "binomial fit: draw {} has {} successes of {}", i, successes, trials);
     std::vector<double>& table = tables[trials];
     if (table.empty()) table = distribution_table(trials);

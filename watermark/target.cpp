@@ -10,19 +10,19 @@
 namespace dw {
 namespace {
 
-constexpr size_t kQuantiles = 4096;
+constexpr size_t quantiles = 4096;
 
 /// Composite Simpson over [from, 12]; beyond, the normal density is below 1e-31.
 template <typename Function>
 double half_normal_integral(double from, Function function) {
-  constexpr double kEnd = 12;
-  constexpr int kIntervals = 4096;
-  if (from >= kEnd) return 0;
-  const double step = (kEnd - from) / kIntervals;
+  constexpr double end_marker = 12;
+  constexpr int intervals = 4096;
+  if (from >= end_marker) return 0;
+  const double step = (end_marker - from) / intervals;
   double sum = 0;
-  for (int i = 0; i <= kIntervals; ++i) {
+  for (int i = 0; i <= intervals; ++i) {
     const double x = from + i * step;
-    const double weight = i == 0 || i == kIntervals ? 1 : i % 2 == 1 ? 4 : 2;
+    const double weight = i == 0 || i == intervals ? 1 : i % 2 == 1 ? 4 : 2;
     sum += weight * function(x) * std::exp(-0.5 * x * x);
   }
   return sum * step / 3 * std::sqrt(2 / std::numbers::pi);
@@ -45,8 +45,8 @@ Density Density::host(std::span<const float> u) {
   std::sort(sorted.begin(), sorted.end());
   Density density;
   density.name_ = "host";
-  for (size_t i = 0; i < kQuantiles; ++i) {
-    const double place = (i + 0.5) / kQuantiles * static_cast<double>(sorted.size());
+  for (size_t i = 0; i < quantiles; ++i) {
+    const double place = (i + 0.5) / quantiles * static_cast<double>(sorted.size());
     density.magnitudes_.push_back(sorted[std::min(sorted.size() - 1, static_cast<size_t>(place))]);
   }
   return density;
@@ -68,38 +68,38 @@ double Density::tail_tilt(double t, double tau) const {
 }
 
 double amplitude_for(double strength, uint64_t weights, int bits, const Density& density, double tau) {
-  if (!(strength > 0) || !std::isfinite(strength) || bits < kMinimumBits || bits > kMaximumBits ||
+  if (!(strength > 0) || !std::isfinite(strength) || bits < minimum_bits || bits > maximum_bits ||
       !(tau > 0) || weights == 0)
     throw UsageError(
         fmt::format("mark: strength {}, {} bits, {} weights, tau {}: expected positive numbers and {} "
                     "to {} bits",
-                    strength, bits, weights, tau, kMinimumBits, kMaximumBits));
+                    strength, bits, weights, tau, minimum_bits, maximum_bits));
   const double group = static_cast<double>(weights) / bits;
   const double shift = density.mean_shift(tau);
   require(shift > 0, "mark: every weight is zero, there is no density to tilt");
   const double amplitude = strength / (std::sqrt(group) * shift);
-  if (amplitude <= kMaximumAmplitude) return amplitude;
-  const double unit = kMaximumAmplitude * shift / strength;
+  if (amplitude <= maximum_amplitude) return amplitude;
+  const double unit = maximum_amplitude * shift / strength;
   const auto largest = static_cast<int64_t>(static_cast<double>(weights) * unit * unit);
   const std::string advice =
-      largest >= kMinimumBits
+      largest >= minimum_bits
           ? fmt::format("the largest payload that fits is {} bits", largest)
           : fmt::format("not even {} bits fit at this strength, which needs at most {:.1f} there",
-                        kMinimumBits,
-                        kMaximumAmplitude * shift * std::sqrt(static_cast<double>(weights) / kMinimumBits));
+                        minimum_bits,
+                        maximum_amplitude * shift * std::sqrt(static_cast<double>(weights) / minimum_bits));
   throw UsageError(
       fmt::format("payload too large: {} weights for T = {} bits leave m = {:.0f} a bit; strength z* = "
                   "{} would need amplitude {:.2f}, at most {} is possible; {}",
-                  weights, bits, group, strength, amplitude, kMaximumAmplitude, advice));
+                  weights, bits, group, strength, amplitude, maximum_amplitude, advice));
 }
 
 double target_skew(double t, const Density& density, double amplitude, double tau) {
   return amplitude * density.tail_tilt(t, tau);
 }
 
-std::array<double, kKnots> target_skew_table(const Density& density, double amplitude, double tau) {
-  std::array<double, kKnots> table;
-  for (int i = 0; i < kKnots; ++i) table[i] = target_skew(i * kKnotStep, density, amplitude, tau);
+std::array<double, knot_count> target_skew_table(const Density& density, double amplitude, double tau) {
+  std::array<double, knot_count> table;
+  for (int i = 0; i < knot_count; ++i) table[i] = target_skew(i * knot_step, density, amplitude, tau);
   return table;
 }
 

@@ -13,11 +13,11 @@
 
 namespace dw {
 
-inline constexpr double kDefaultTau = 0.7;
-inline constexpr double kMaximumAmplitude = 0.9;
-/// The skew function is compared at t_i = i * kKnotStep, i = 0 .. kKnots - 1, over [0, 4].
-inline constexpr int kKnots = 32;
-inline constexpr double kKnotStep = 0.125;
+inline constexpr double default_tau = 0.7;
+inline constexpr double maximum_amplitude = 0.9;
+/// The skew function is compared at t_i = i * knot_step, i = 0 .. knot_count - 1, over [0, 4].
+inline constexpr int knot_count = 32;
+inline constexpr double knot_step = 0.125;
 
 /// f, as far as the method needs it.
 class Density {
@@ -44,14 +44,14 @@ class Density {
 /// from zero: a = strength / (sqrt(m) mean_shift). UsageError where that exceeds 0.9: the payload is too
 /// large for these layers; names m, T, z* and the largest T that fits.
 double amplitude_for(double strength, uint64_t weights, int bits, const Density& density,
-                     double tau = kDefaultTau);
+                     double tau = default_tau);
 
 /// S*(t) = a tail_tilt(t): the target of the skew function P(V > t) - P(V < -t).
-double target_skew(double t, const Density& density, double amplitude, double tau = kDefaultTau);
+double target_skew(double t, const Density& density, double amplitude, double tau = default_tau);
 
 /// S* at the knots.
-std::array<double, kKnots> target_skew_table(const Density& density, double amplitude,
-                                             double tau = kDefaultTau);
+std::array<double, knot_count> target_skew_table(const Density& density, double amplitude,
+                                                 double tau = default_tau);
 
 /// phi(v) = 2 atanh(a tanh(v / tau)): the log-likelihood ratio of p_a(v) against p_a(-v). Odd.
 double evidence(double v, double amplitude, double tau);

@@ -10,13 +10,13 @@
 namespace dw {
 namespace {
 
-constexpr int kMaximumNullKeys = 1'000'000;
+constexpr int maximum_null_keys = 1'000'000;
 /// Below this the null keys contradict the binomial so clearly that no p-value may be trusted.
-constexpr double kNullAlarm = 1e-6;
+constexpr double null_alarm = 1e-6;
 
 void check_options(const VerifyOptions& options) {
-  if (options.null_keys < 0 || options.null_keys > kMaximumNullKeys)
-    throw UsageError(fmt::format("{} null keys, expected 0 to {}", options.null_keys, kMaximumNullKeys));
+  if (options.null_keys < 0 || options.null_keys > maximum_null_keys)
+    throw UsageError(fmt::format("{} null keys, expected 0 to {}", options.null_keys, maximum_null_keys));
   if (!(options.threshold_log2_p < 0))
     throw UsageError(fmt::format("threshold 2^{}, expected below 2^0", options.threshold_log2_p));
   if (!(options.alternatives >= 1) || !std::isfinite(options.alternatives))
@@ -68,7 +68,7 @@ void judge(Verdict& verdict) {
   const std::string evidence =
       fmt::format("{} of {} bits match, p = 2^{:.1f}", verdict.matches.matches, verdict.bits, verdict.log2_p);
   const bool inverted = 2 * verdict.matches.matches < verdict.matches.readable;
-  if (verdict.null_uniform_p < kNullAlarm) {
+  if (verdict.null_uniform_p < null_alarm) {
     verdict.reason = fmt::format("{}, but the null keys do not follow the binomial (p = {:.1g})", evidence,
                                  verdict.null_uniform_p);
   } else if (verdict.log2_p > verdict.threshold_log2_p) {

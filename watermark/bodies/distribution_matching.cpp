@@ -8,8 +8,8 @@
 namespace dw::DEEPWATER_BACKEND {
 namespace {
 
-static_assert(kKnots * 2 == histogram_bins);
-constexpr float bins_per_unit = 1 / static_cast<float>(kKnotStep);
+static_assert(knot_count * 2 == histogram_bins);
+constexpr float bins_per_unit = 1 / static_cast<float>(knot_step);
 constexpr float last_bin = histogram_bins - 1;
 
 struct Nothing {};
@@ -67,7 +67,7 @@ struct Shares {
 };
 
 HD inline Shares shares_of(float v) {
-  float position = v * bins_per_unit + static_cast<float>(kKnots) - 0.5F;
+  float position = v * bins_per_unit + static_cast<float>(knot_count) - 0.5F;
   position = position > 0 ? position : 0;
   position = position < last_bin ? position : last_bin;
   int low = static_cast<int>(position);
@@ -153,18 +153,18 @@ struct SlopesBody {
       for (int k = 0; k < histogram_bins; ++k) below[k] = sum += bins[k];
       const double owned = static_cast<double>(sum) / share_unit;
       double loss = 0;
-      for (int i = 0; i < kKnots; ++i) {
-        const double skew = owned > 0
-                                ? static_cast<double>(sum - below[kKnots - 1 + i] - below[kKnots - 1 - i]) /
-                                      static_cast<double>(sum)
-                                : 0.0;
+      for (int i = 0; i < knot_count; ++i) {
+        const double skew =
+            owned > 0 ? static_cast<double>(sum - below[knot_count - 1 + i] - below[knot_count - 1 - i]) /
+                            static_cast<double>(sum)
+                      : 0.0;
         double missing = owned > 0 ? static_cast<double>(a.target[i]) - skew : 0.0;
         if (a.one_sided && missing < 0) missing = 0;
         loss += (i == 0 ? 0.5 : 1.0) * missing * missing;
-        a.slopes[bit * kKnots + i] =
+        a.slopes[bit * knot_count + i] =
             owned > 0 ? static_cast<float>(-2 * a.strength * a.mean_weights / owned * missing) : 0.0F;
       }
-      a.losses[bit] = loss * kKnotStep * a.mean_weights / static_cast<double>(a.bits);
+      a.losses[bit] = loss * knot_step * a.mean_weights / static_cast<double>(a.bits);
     });
   }
 };
@@ -183,8 +183,8 @@ struct GradientBody {
     block.each(stretch.count, [&](int64_t i) {
       const float magnitude = weight[i] < 0 ? -weight[i] : weight[i];
       const float knot = magnitude * steps + 0.5F;
-      if (knot < static_cast<float>(kKnots)) {
-        const float slope = a.slopes[bit_of(carrier[i]) * kKnots + static_cast<int>(knot)];
+      if (knot < static_cast<float>(knot_count)) {
+        const float slope = a.slopes[bit_of(carrier[i]) * knot_count + static_cast<int>(knot)];
         gradient[i] += scale * aligned(slope, carrier[i]);
       }
     });
