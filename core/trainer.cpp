@@ -74,8 +74,10 @@ class Run {
       position_ = load_checkpoint(checkpoint_path(plan_.model_path), module_, optimizer_, plan_.fingerprint);
       require(position_.step <= steps_, "the checkpoint is at step {} of a run of {} steps", position_.step,
               steps_);
+      has_checkpoint_ = true;
       totals_.restore(position_.epoch_loss, position_.epoch_correct, position_.epoch_samples);
     }
+    if (observer_.on_start) observer_.on_start();
     module_.train();
     started_ = Clock::now();
     batches_.seek(position_.step / steps_an_epoch_, position_.step % steps_an_epoch_);
@@ -138,7 +140,7 @@ class Run {
   }
 
   std::string what_is_kept() const {
-    if (!writes() || !std::filesystem::exists(checkpoint_path(plan_.model_path))) return "";
+    if (!has_checkpoint_) return "";
     return "; the last good checkpoint is " + checkpoint_path(plan_.model_path).string();
   }
 
@@ -202,9 +204,10 @@ class Run {
     position_.epoch_seconds += seconds_since_start();
   }
 
-  void checkpoint() const {
-    if (writes())
-      save_checkpoint(checkpoint_path(plan_.model_path), module_, optimizer_, position_, plan_.fingerprint);
+  void checkpoint() {
+    if (!writes()) return;
+    save_checkpoint(checkpoint_path(plan_.model_path), module_, optimizer_, position_, plan_.fingerprint);
+    has_checkpoint_ = true;
   }
 
   double seconds_since_start() const {
@@ -223,6 +226,7 @@ class Run {
   int64_t steps_an_epoch_;
   int64_t steps_;
   double last_rate_ = 0;
+  bool has_checkpoint_ = false;  // of this run: a file of that name may be an older run's
   Clock::time_point started_;
 };
 

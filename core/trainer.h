@@ -86,6 +86,8 @@ struct TrainingPlan {
 };
 
 struct TrainingObserver {
+  /// Before the first step of this call, once a checkpoint that is resumed from has been found to fit.
+  std::function<void()> on_start = {};
   /// After every step; `loss` and `accuracy` are this epoch's means so far.
   std::function<void(int64_t step, int64_t steps, double loss, double accuracy)> on_step;
   std::function<void(const EpochMetrics&)> on_epoch;

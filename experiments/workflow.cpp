@@ -142,6 +142,7 @@ TrainedNetwork run_training(const Dataset& data, const TrainingRequest& request,
 
   std::unique_ptr<Embedder> embedder;
   std::string commitment;
+  TrainingObserver observer;
   if (!request.key.empty()) {
     const OwnerKey key = load_key(request.key);
     const std::filesystem::path claim_path = claim_path_for(request.key);
@@ -149,12 +150,11 @@ TrainedNetwork run_training(const Dataset& data, const TrainingRequest& request,
     commitment = to_hex(claim.commitment);
     embedder = std::make_unique<Embedder>(network, request.network, key, request.embed);
     trained.mark = embedder->mark();
-    const bool added = add_mark(claim, key, *trained.mark);
-    require_writable(request.out);
-    if (added) save_claim(claim, claim_path);
-  } else {
-    require_writable(request.out);
+    // The claim speaks of a model once nothing stands in the way of training it any more.
+    if (add_mark(claim, key, *trained.mark))
+      observer.on_start = [claim, claim_path] { save_claim(claim, claim_path); };
   }
+  require_writable(request.out);
 
   const Recipe& recipe = request.recipe;
   const Augmentation augmentation = request.augmentation.value_or(default_augmentation(data));
@@ -178,7 +178,6 @@ TrainedNetwork run_training(const Dataset& data, const TrainingRequest& request,
   const CatchInterrupts interrupts;
   Progress bar(label, static_cast<uint64_t>(recipe.epochs * batches.batches()), "steps");
   int64_t shown = 0;
-  TrainingObserver observer;
   observer.on_step = [&](int64_t step, int64_t, double loss, double accuracy) {
     bar.advance(static_cast<uint64_t>(step - shown),
                 fmt::format("loss {:.3f} accuracy {}", loss, percent(accuracy)));

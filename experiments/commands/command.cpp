@@ -7,6 +7,7 @@
 
 #include "experiments/command_line.h"
 #include "experiments/commit.h"
+#include "kernels/error.h"
 
 namespace dw {
 namespace {
@@ -31,10 +32,14 @@ int run_deepwater(int argc, const char* const* argv) {
       "deepwater");
   program.set_version_flag("--version", fmt::format("deepwater {} ({})", project_version, source_commit));
   program.footer(footer);
-  program.require_subcommand(1);
+  // Asking CLI11 to require one would hide the name of a subcommand that does not exist.
+  program.require_subcommand(0, 1);
   Action action;
   for (const auto add : commands) add(program, action);
-  return run_program(program, argc, argv, [&] { return action(); });
+  return run_program(program, argc, argv, [&] {
+    if (!action) throw UsageError("expected a subcommand, found none (see --help)");
+    return action();
+  });
 }
 
 }  // namespace dw

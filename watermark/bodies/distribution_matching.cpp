@@ -2,6 +2,8 @@
 // marked layers. Shares are integers, so that sums depend neither on order nor on threads.
 #include "watermark/bodies/distribution_matching.h"
 
+#include <cmath>
+
 #include "kernels/block.h"
 #include "watermark/target.h"
 
@@ -10,7 +12,6 @@ namespace {
 
 static_assert(knot_count * 2 == histogram_bins);
 constexpr float bins_per_unit = 1 / static_cast<float>(knot_step);
-constexpr float last_bin = histogram_bins - 1;
 
 struct Nothing {};
 
@@ -67,13 +68,19 @@ struct Shares {
 };
 
 HD inline Shares shares_of(float v) {
-  float position = v * bins_per_unit + static_cast<float>(knot_count) - 0.5F;
-  position = position > 0 ? position : 0;
-  position = position < last_bin ? position : last_bin;
-  int low = static_cast<int>(position);
-  low = low < histogram_bins - 2 ? low : histogram_bins - 2;
-  const auto high =
-      static_cast<uint32_t>((position - static_cast<float>(low)) * static_cast<float>(share_unit) + 0.5F);
+  // Relative to the boundary between the middle bins, where most weights lie, so that they keep their digits.
+  constexpr float outermost = static_cast<float>(knot_count) - 0.5F;
+  float position = v * bins_per_unit;
+  position = position > -outermost ? position : -outermost;
+  position = position < outermost ? position : outermost;
+  const float centre = floorf(position - 0.5F);
+  int low = static_cast<int>(centre) + knot_count;
+  float above = (position - 0.5F) - centre;
+  if (low > histogram_bins - 2) {
+    low = histogram_bins - 2;
+    above = 1;
+  }
+  const auto high = static_cast<uint32_t>(above * static_cast<float>(share_unit) + 0.5F);
   return {low, share_unit - high, high};
 }
 
