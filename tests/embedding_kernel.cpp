@@ -217,6 +217,7 @@ TEST_CASE("embedding: the gradient is added to what is there") {
   const std::vector<Tensor> marked = network->marked();
   for (size_t l = 0; l < marked.size(); ++l) {
     const std::vector<float> found = marked[l].grad().to_vector<float>();
-    for (size_t i = 0; i < found.size(); ++i) CHECK(found[i] == doctest::Approx(2 + alone[l][i]).epsilon(1e-6));
+    for (size_t i = 0; i < found.size(); ++i)
+      CHECK(found[i] == doctest::Approx(2 + alone[l][i]).epsilon(1e-6));
   }
 }
