@@ -2,6 +2,7 @@
 // marked layers. Shares are integers, so that sums depend neither on order nor on threads.
 #include "watermark/bodies/distribution_matching.h"
 
+#include <bit>
 #include <cmath>
 
 #include "kernels/block.h"
@@ -73,9 +74,11 @@ HD inline Shares shares_of(float v) {
   float position = v * bins_per_unit;
   position = position > -outermost ? position : -outermost;
   position = position < outermost ? position : outermost;
-  const float centre = floorf(position - 0.5F);
-  int low = static_cast<int>(centre) + knot_count;
-  float above = (position - 0.5F) - centre;
+  const float shifted = position - 0.5F;
+  int below = static_cast<int>(shifted);  // towards zero: one too high for negative fractions
+  below -= static_cast<float>(below) > shifted ? 1 : 0;
+  int low = below + knot_count;
+  float above = shifted - static_cast<float>(below);
   if (low > histogram_bins - 2) {
     low = histogram_bins - 2;
     above = 1;
@@ -84,8 +87,9 @@ HD inline Shares shares_of(float v) {
   return {low, share_unit - high, high};
 }
 
+// Signs are coin flips, which a branch would guess wrong half of the time.
 HD inline float aligned(float u, uint16_t carrier) {
-  return (carrier >> 15) != 0 ? -u : u;
+  return std::bit_cast<float>(std::bit_cast<uint32_t>(u) ^ (static_cast<uint32_t>(carrier & 0x8000U) << 16));
 }
 HD inline int64_t bit_of(uint16_t carrier) {
   return carrier & 0x7fff;
@@ -115,8 +119,9 @@ struct HistogramBody {
       block.add_in_block(bin, shares.to_low);
       block.add_in_block(bin + 1, shares.to_high);
     });
+    int64_t* histogram = a.histogram + index % a.parts * bins;
     block.each(bins, [&](int64_t i) {
-      if (shared.bins[i] != 0) block.atomic_add(a.histogram + i, shared.bins[i]);
+      if (shared.bins[i] != 0) block.atomic_add(histogram + i, shared.bins[i]);
     });
   }
 };
@@ -132,7 +137,8 @@ struct LargeHistogramBody {
     const float inverse = inverse_of(a.scales[stretch.layer]);
     block.each(stretch.count, [&](int64_t i) {
       const Shares shares = shares_of(aligned(weight[i] * inverse, carrier[i]));
-      int64_t* bin = a.histogram + bit_of(carrier[i]) * histogram_bins + shares.low;
+      const int64_t row = index % a.parts * a.bits + bit_of(carrier[i]);
+      int64_t* bin = a.histogram + row * histogram_bins + shares.low;
       block.atomic_add(bin, shares.to_low);
       block.atomic_add(bin + 1, shares.to_high);
     });
@@ -143,7 +149,10 @@ struct ClearBody {
   MatchingArguments a;
 
   HD void operator()(const Block& block, int64_t bit, Nothing&) const {
-    block.each(histogram_bins, [&](int64_t i) { a.histogram[bit * histogram_bins + i] = 0; });
+    block.each(a.parts * histogram_bins, [&](int64_t i) {
+      const int64_t part = i / histogram_bins, bin = i % histogram_bins;
+      a.histogram[(part * a.bits + bit) * histogram_bins + bin] = 0;
+    });
   }
 };
 
@@ -154,10 +163,13 @@ struct SlopesBody {
 
   HD void operator()(const Block& block, int64_t bit, Nothing&) const {
     block.each(1, [&](int64_t) {
-      const int64_t* bins = a.histogram + bit * histogram_bins;
-      int64_t below[histogram_bins];
+      int64_t below[histogram_bins] = {};
+      for (int64_t part = 0; part < a.parts; ++part) {
+        const int64_t* bins = a.histogram + (part * a.bits + bit) * histogram_bins;
+        for (int k = 0; k < histogram_bins; ++k) below[k] += bins[k];
+      }
       int64_t sum = 0;
-      for (int k = 0; k < histogram_bins; ++k) below[k] = sum += bins[k];
+      for (int k = 0; k < histogram_bins; ++k) below[k] = sum += below[k];
       const double owned = static_cast<double>(sum) / share_unit;
       double loss = 0;
       for (int i = 0; i < knot_count; ++i) {
@@ -168,9 +180,10 @@ struct SlopesBody {
         double missing = owned > 0 ? static_cast<double>(a.target[i]) - skew : 0.0;
         if (a.one_sided && missing < 0) missing = 0;
         loss += (i == 0 ? 0.5 : 1.0) * missing * missing;
-        a.slopes[bit * knot_count + i] =
+        a.slopes[bit * slope_count + i] =
             owned > 0 ? static_cast<float>(-2 * a.strength * a.mean_weights / owned * missing) : 0.0F;
       }
+      a.slopes[bit * slope_count + knot_count] = 0;
       a.losses[bit] = loss * knot_step * a.mean_weights / static_cast<double>(a.bits);
     });
   }
@@ -187,13 +200,13 @@ struct GradientBody {
     const uint16_t* carrier = layer.carrier + stretch.first;
     const float scale = a.scales[stretch.layer];
     const float steps = inverse_of(scale) * bins_per_unit;
-    block.each(stretch.count, [&](int64_t i) {
-      const float magnitude = weight[i] < 0 ? -weight[i] : weight[i];
-      const float knot = magnitude * steps + 0.5F;
-      if (knot < static_cast<float>(knot_count)) {
-        const float slope = a.slopes[bit_of(carrier[i]) * knot_count + static_cast<int>(knot)];
-        gradient[i] += scale * aligned(slope, carrier[i]);
-      }
+    constexpr float beyond = knot_count;
+    const float* slopes = a.slopes;
+    block.each(stretch.count, [=](int64_t i) {
+      const float knot = fabsf(weight[i]) * steps + 0.5F;
+      const int index_of_knot = static_cast<int>(knot < beyond ? knot : beyond);
+      const float slope = slopes[bit_of(carrier[i]) * slope_count + index_of_knot];
+      gradient[i] += scale * aligned(slope, carrier[i]);
     });
   }
 };

@@ -23,6 +23,8 @@ inline constexpr int64_t most_weights_of_a_bit = (int64_t{1} << 32) / share_unit
 /// Payloads up to this size are counted in a block's own memory first; larger ones directly in device memory.
 inline constexpr int64_t most_bits_in_a_block = 256;
 inline constexpr int histogram_bins = 64;
+/// Of a bit's slopes: one a knot, and a last one that is 0, for weights beyond the last knot.
+inline constexpr int slope_count = histogram_bins / 2 + 1;
 
 /// A marked layer. `weight` and `gradient` are dense f32 in one memory order.
 struct MatchingLayer {
@@ -55,8 +57,9 @@ struct MatchingArguments {
   double* square_sums = nullptr;     ///< [stretches]
   double* nonzero_counts = nullptr;  ///< [stretches]
   float* scales = nullptr;  ///< [layers] root mean square of the non-zero weights; 0 for a layer of zeros
-  int64_t* histogram = nullptr;  ///< [bits, 64]
-  float* slopes = nullptr;       ///< [bits, 32] λ T dL/dv, by |v| in knot steps
+  int64_t parts = 1;        ///< histograms that stretches take turns in, so that threads rarely meet in one
+  int64_t* histogram = nullptr;  ///< [parts, bits, 64]
+  float* slopes = nullptr;       ///< [bits, slope_count] λ T dL/dv, by |v| in knot steps
   double* losses = nullptr;      ///< [bits] each bit's share of the loss
 };
 
