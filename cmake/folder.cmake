@@ -1,10 +1,10 @@
 # deepwater_folder(NAME link...): the library `deepwater_NAME` from this folder's sources.
-#   *.cpp, cpu/*.cpp   compiled always
+#   *.cpp and the named subfolders   compiled always
 #   cuda/*.cpp, *.cu   compiled where CUDA is built
 #   bodies/*.cpp       single-source kernels: compiled by g++ for the CPU and once more by nvcc for CUDA
 function(deepwater_folder name)
   set(target deepwater_${name})
-  file(GLOB sources CONFIGURE_DEPENDS *.cpp cpu/*.cpp commands/*.cpp)
+  file(GLOB sources CONFIGURE_DEPENDS *.cpp cpu/*.cpp commands/*.cpp schemes/*.cpp attacks/*.cpp studies/*.cpp)
   file(GLOB bodies CONFIGURE_DEPENDS bodies/*.cpp)
   list(FILTER sources EXCLUDE REGEX "main\\.cpp$")
   list(APPEND sources ${bodies})
