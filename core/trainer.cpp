@@ -112,7 +112,7 @@ class Run {
     {
       Tape tape;
       const Tensor logits = module_(batch.images);
-      const Tensor loss = cross_entropy(logits, batch.labels);
+      const Tensor loss = plan_.loss ? plan_.loss(batch, logits) : cross_entropy(logits, batch.labels);
       totals_.add(loss, logits, batch.labels);
       tape.backward(loss);
     }

@@ -77,6 +77,8 @@ struct TrainingPlan {
   int64_t epochs = 8;
   double learning_rate = 0.1;
   Schedule schedule = one_cycle_schedule();
+  /// The task's loss, a scalar; empty: cross-entropy with the labels.
+  std::function<Tensor(const Batch& batch, const Tensor& logits)> loss = {};
   uint64_t seed = 1;
   std::filesystem::path model_path;             ///< empty: nothing is written
   std::map<std::string, std::string> metadata;  ///< of the model files
