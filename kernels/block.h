@@ -40,6 +40,24 @@ class Block {
 #endif
   }
 
+  /// Runs use(i, prepare(i)) for i in [0, count), spread over the lanes, then waits for all lanes. On the CPU
+  /// a run of values is prepared ahead: that loop vectorises where `use` scatters. `prepare` must not read
+  /// what `use` writes.
+  template <typename Prepare, typename Use>
+  HD void each_prepared(int64_t count, const Prepare& prepare, const Use& use) const {
+#ifdef __CUDA_ARCH__
+    each(count, [&](int64_t i) { use(i, prepare(i)); });
+#else
+    constexpr int64_t run_length = 256;
+    decltype(prepare(int64_t{0})) run[run_length];
+    for (int64_t start = 0; start < count; start += run_length) {
+      const int64_t length = run_length < count - start ? run_length : count - start;
+      for (int64_t i = 0; i < length; ++i) run[i] = prepare(start + i);
+      for (int64_t i = 0; i < length; ++i) use(start + i, run[i]);
+    }
+#endif
+  }
+
   /// Combines value(i) for i in [0, count); every lane gets the result. Lane l takes i = l, l + 256, ... in
   /// order, then a tree joins the lanes: the same order, and so the same bits, on both devices.
   /// `identity` combined with x is x.

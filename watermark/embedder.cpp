@@ -156,9 +156,7 @@ struct Embedder::Implementation {
     arguments.one_sided = options.one_sided;
     arguments.strength = options.lambda;
     const auto bits = static_cast<size_t>(mark.bits);
-    constexpr int64_t most_parts = 16;
-    arguments.parts = mark.bits <= most_bits_in_a_block ? std::min(arguments.stretch_count, most_parts) : 1;
-    allocate(histogram, arguments.histogram, static_cast<size_t>(arguments.parts) * bits * histogram_bins);
+    allocate(histogram, arguments.histogram, bits * histogram_bins);
     allocate(slopes, arguments.slopes, bits * slope_count);
     allocate(losses, arguments.losses, bits);
   }

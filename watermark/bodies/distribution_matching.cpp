@@ -62,36 +62,33 @@ struct ScalesBody {
   }
 };
 
-// A weight's linear-binned shares: bin `low` and the one above it.
+// A weight's linear-binned shares: of bin `low` of its bit, and the rest of the one above it.
 struct Shares {
-  int low;
-  uint32_t to_low, to_high;
+  int32_t bin;  // bit · histogram_bins + low
+  int32_t to_high;
 };
 
-HD inline Shares shares_of(float v) {
+HD inline Shares shares_of(float v, int32_t bit) {
   // Relative to the boundary between the middle bins, where most weights lie, so that they keep their digits.
-  constexpr float outermost = static_cast<float>(knot_count) - 0.5F;
-  float position = v * bins_per_unit;
-  position = position > -outermost ? position : -outermost;
-  position = position < outermost ? position : outermost;
-  const float shifted = position - 0.5F;
-  int below = static_cast<int>(shifted);  // towards zero: one too high for negative fractions
+  const float shifted = v * bins_per_unit - 0.5F;
+  int32_t below = static_cast<int32_t>(shifted);  // towards zero: one too high for negative fractions
   below -= static_cast<float>(below) > shifted ? 1 : 0;
-  int low = below + knot_count;
-  float above = shifted - static_cast<float>(below);
-  if (low > histogram_bins - 2) {
-    low = histogram_bins - 2;
-    above = 1;
-  }
-  const auto high = static_cast<uint32_t>(above * static_cast<float>(share_unit) + 0.5F);
-  return {low, share_unit - high, high};
+  const float above = shifted - static_cast<float>(below);
+  // The outermost bins take what lies beyond them. In integers: selects between floats would not vectorise.
+  constexpr int32_t lowest = -knot_count, highest = knot_count - 2;
+  int32_t to_high = static_cast<int32_t>(above * static_cast<float>(share_unit) + 0.5F);
+  to_high = below < lowest ? 0 : to_high;
+  to_high = below > highest ? static_cast<int32_t>(share_unit) : to_high;
+  below = below < lowest ? lowest : below;
+  below = below > highest ? highest : below;
+  return {bit * histogram_bins + below + knot_count, to_high};
 }
 
 // Signs are coin flips, which a branch would guess wrong half of the time.
 HD inline float aligned(float u, uint16_t carrier) {
   return std::bit_cast<float>(std::bit_cast<uint32_t>(u) ^ (static_cast<uint32_t>(carrier & 0x8000U) << 16));
 }
-HD inline int64_t bit_of(uint16_t carrier) {
+HD inline int32_t bit_of(uint16_t carrier) {
   return carrier & 0x7fff;
 }
 HD inline float inverse_of(float scale) {
@@ -113,15 +110,16 @@ struct HistogramBody {
     const float inverse = inverse_of(a.scales[stretch.layer]);
     const int64_t bins = a.bits * histogram_bins;
     block.each(bins, [&](int64_t i) { shared.bins[i] = 0; });
-    block.each(stretch.count, [&](int64_t i) {
-      const Shares shares = shares_of(aligned(weight[i] * inverse, carrier[i]));
-      uint32_t* bin = shared.bins + bit_of(carrier[i]) * histogram_bins + shares.low;
-      block.add_in_block(bin, shares.to_low);
-      block.add_in_block(bin + 1, shares.to_high);
-    });
-    int64_t* histogram = a.histogram + index % a.parts * bins;
+    block.each_prepared(
+        stretch.count,
+        [=](int64_t i) { return shares_of(aligned(weight[i] * inverse, carrier[i]), bit_of(carrier[i])); },
+        [&](int64_t, const Shares& shares) {
+          uint32_t* bin = shared.bins + shares.bin;
+          block.add_in_block(bin, share_unit - static_cast<uint32_t>(shares.to_high));
+          block.add_in_block(bin + 1, static_cast<uint32_t>(shares.to_high));
+        });
     block.each(bins, [&](int64_t i) {
-      if (shared.bins[i] != 0) block.atomic_add(histogram + i, shared.bins[i]);
+      if (shared.bins[i] != 0) block.atomic_add(a.histogram + i, shared.bins[i]);
     });
   }
 };
@@ -135,13 +133,13 @@ struct LargeHistogramBody {
     const float* weight = layer.weight + stretch.first;
     const uint16_t* carrier = layer.carrier + stretch.first;
     const float inverse = inverse_of(a.scales[stretch.layer]);
-    block.each(stretch.count, [&](int64_t i) {
-      const Shares shares = shares_of(aligned(weight[i] * inverse, carrier[i]));
-      const int64_t row = index % a.parts * a.bits + bit_of(carrier[i]);
-      int64_t* bin = a.histogram + row * histogram_bins + shares.low;
-      block.atomic_add(bin, shares.to_low);
-      block.atomic_add(bin + 1, shares.to_high);
-    });
+    block.each_prepared(
+        stretch.count,
+        [=](int64_t i) { return shares_of(aligned(weight[i] * inverse, carrier[i]), bit_of(carrier[i])); },
+        [&](int64_t, const Shares& shares) {
+          block.atomic_add(a.histogram + shares.bin, share_unit - static_cast<uint32_t>(shares.to_high));
+          block.atomic_add(a.histogram + shares.bin + 1, shares.to_high);
+        });
   }
 };
 
@@ -149,10 +147,7 @@ struct ClearBody {
   MatchingArguments a;
 
   HD void operator()(const Block& block, int64_t bit, Nothing&) const {
-    block.each(a.parts * histogram_bins, [&](int64_t i) {
-      const int64_t part = i / histogram_bins, bin = i % histogram_bins;
-      a.histogram[(part * a.bits + bit) * histogram_bins + bin] = 0;
-    });
+    block.each(histogram_bins, [&](int64_t i) { a.histogram[bit * histogram_bins + i] = 0; });
   }
 };
 
@@ -163,13 +158,9 @@ struct SlopesBody {
 
   HD void operator()(const Block& block, int64_t bit, Nothing&) const {
     block.each(1, [&](int64_t) {
-      int64_t below[histogram_bins] = {};
-      for (int64_t part = 0; part < a.parts; ++part) {
-        const int64_t* bins = a.histogram + (part * a.bits + bit) * histogram_bins;
-        for (int k = 0; k < histogram_bins; ++k) below[k] += bins[k];
-      }
+      int64_t below[histogram_bins];
       int64_t sum = 0;
-      for (int k = 0; k < histogram_bins; ++k) below[k] = sum += below[k];
+      for (int k = 0; k < histogram_bins; ++k) below[k] = sum += a.histogram[bit * histogram_bins + k];
       const double owned = static_cast<double>(sum) / share_unit;
       double loss = 0;
       for (int i = 0; i < knot_count; ++i) {
@@ -202,12 +193,14 @@ struct GradientBody {
     const float steps = inverse_of(scale) * bins_per_unit;
     constexpr float beyond = knot_count;
     const float* slopes = a.slopes;
-    block.each(stretch.count, [=](int64_t i) {
-      const float knot = fabsf(weight[i]) * steps + 0.5F;
-      const int index_of_knot = static_cast<int>(knot < beyond ? knot : beyond);
-      const float slope = slopes[bit_of(carrier[i]) * slope_count + index_of_knot];
-      gradient[i] += scale * aligned(slope, carrier[i]);
-    });
+    block.each_prepared(
+        stretch.count,
+        [=](int64_t i) {
+          const float knot = fabsf(weight[i]) * steps + 0.5F;
+          const auto index_of_knot = static_cast<int32_t>(knot < beyond ? knot : beyond);
+          return aligned(slopes[bit_of(carrier[i]) * slope_count + index_of_knot], carrier[i]);
+        },
+        [=](int64_t i, float pull) { gradient[i] += scale * pull; });
   }
 };
 

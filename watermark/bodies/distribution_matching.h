@@ -57,8 +57,7 @@ struct MatchingArguments {
   double* square_sums = nullptr;     ///< [stretches]
   double* nonzero_counts = nullptr;  ///< [stretches]
   float* scales = nullptr;  ///< [layers] root mean square of the non-zero weights; 0 for a layer of zeros
-  int64_t parts = 1;        ///< histograms that stretches take turns in, so that threads rarely meet in one
-  int64_t* histogram = nullptr;  ///< [parts, bits, 64]
+  int64_t* histogram = nullptr;  ///< [bits, 64]
   float* slopes = nullptr;       ///< [bits, slope_count] λ T dL/dv, by |v| in knot steps
   double* losses = nullptr;      ///< [bits] each bit's share of the loss
 };
