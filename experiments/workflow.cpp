@@ -35,8 +35,10 @@ std::array<float, 3> split_statistics(const std::string& text, int64_t channels,
   return values;
 }
 
-int64_t integer_metadata(const SafetensorsFile& file, const std::string& name) {
+// What the metadata says under `name`; without an entry, `assumed`.
+int64_t integer_metadata(const SafetensorsFile& file, const std::string& name, int64_t assumed) {
   const auto found = file.metadata().find(name);
+  if (found == file.metadata().end() && assumed > 0) return assumed;
   require(found != file.metadata().end(), "{}: the metadata does not say \"{}\": not a model of this program",
           file.path().string(), name);
   int64_t value = 0;
@@ -47,19 +49,8 @@ int64_t integer_metadata(const SafetensorsFile& file, const std::string& name) {
   return value;
 }
 
-std::map<std::string, std::string> model_metadata(const Dataset& data, const TrainingRequest& request) {
-  const ImageSet& set = data.train;
-  return {{"deepwater", describe_environment().version},
-          {"format", "pt"},
-          {"network", request.network},
-          {"classes", std::to_string(set.classes.size())},
-          {"channels", std::to_string(set.channels)},
-          {"height", std::to_string(set.height)},
-          {"width", std::to_string(set.width)},
-          {"mean", join_statistics(data.statistics.mean, set.channels)},
-          {"deviation", join_statistics(data.statistics.deviation, set.channels)},
-          {"data", data.name},
-          {"seed", std::to_string(request.seed)}};
+std::string digest_of_file(const std::filesystem::path& path) {
+  return hex_digest(SafetensorsFile::open(path).bytes()).substr(0, 16);
 }
 
 // Everything that decides the bits of a run, so that a resume cannot mix two.
@@ -75,7 +66,14 @@ std::string fingerprint_of(const Dataset& data, const TrainingRequest& request, 
     text += fmt::format(" mark {:.16} of {} bits strength {} match {} lambda {} key {:.16}",
                         hex_digest(std::as_bytes(std::span(bytes))), mark->bits, mark->strength, mark->match,
                         request.embed.lambda, commitment);
+    for (const auto& [name, value] : request.scheme_options.values)
+      text += fmt::format(" {} {}", name, value);
   }
+  if (!request.start.empty()) text += " from " + digest_of_file(request.start);
+  if (!request.teacher.empty())
+    text += fmt::format(" taught by {} at temperature {} alpha {}{}", digest_of_file(request.teacher),
+                        request.distillation.temperature, request.distillation.alpha,
+                        request.distillation.soft_only ? " soft only" : "");
   return text;
 }
 
@@ -86,6 +84,14 @@ void require_writable(const std::filesystem::path& out) {
           out.string());
   if (out.has_parent_path()) std::filesystem::create_directories(out.parent_path());
   const AtomicFile never_committed(out);
+}
+
+void require_fits(const std::filesystem::path& path, const NetworkSpec& found, const NetworkSpec& data) {
+  require(found.classes == data.classes && found.channels == data.channels && found.height == data.height &&
+              found.width == data.width,
+          "{} reads {}x{} pictures of {} channels in {} classes, the data set has {}x{}, {} and {}",
+          path.string(), found.width, found.height, found.channels, found.classes, data.width, data.height,
+          data.channels, data.classes);
 }
 
 std::string epoch_line(const EpochMetrics& metrics, int64_t epochs, bool marked) {
@@ -132,13 +138,65 @@ const Recipe& recipe_named(const std::string& name) {
   throw UsageError(fmt::format("recipe \"{}\" is not known; there are {}", name, known));
 }
 
+NetworkSpec spec_for(const std::string& network, const ImageSet& set) {
+  return {network, static_cast<int64_t>(set.classes.size()), set.channels, set.height, set.width};
+}
+
+std::map<std::string, std::string> model_metadata(const Dataset& data, const NetworkSpec& spec,
+                                                  const ChannelStatistics& statistics, uint64_t seed) {
+  return {{"deepwater", describe_environment().version},
+          {"format", "pt"},
+          {"network", spec.name},
+          {"classes", std::to_string(spec.classes)},
+          {"channels", std::to_string(spec.channels)},
+          {"height", std::to_string(spec.height)},
+          {"width", std::to_string(spec.width)},
+          {"mean", join_statistics(statistics.mean, spec.channels)},
+          {"deviation", join_statistics(statistics.deviation, spec.channels)},
+          {"data", data.name},
+          {"seed", std::to_string(seed)}};
+}
+
+Task task_of(const Dataset& data, Device device) {
+  Task task;
+  task.name = data.name;
+  task.classes = static_cast<int64_t>(data.train.classes.size());
+  task.training = [&data, device](int64_t batch_size, uint64_t seed) -> std::unique_ptr<BatchSource> {
+    return std::make_unique<ImageBatches>(data.train, LoaderOptions{.batch_size = batch_size, .seed = seed},
+                                          AugmentOptions{default_augmentation(data), data.statistics, seed},
+                                          device);
+  };
+  task.test = [&data, device]() -> std::unique_ptr<BatchSource> {
+    return std::make_unique<ImageBatches>(data.test,
+                                          LoaderOptions{.batch_size = evaluation_batch, .shuffle = false},
+                                          AugmentOptions{Augmentation::none, data.statistics, 0}, device);
+  };
+  return task;
+}
+
 TrainedNetwork run_training(const Dataset& data, const TrainingRequest& request, const std::string& label) {
+  const NetworkSpec spec = spec_for(request.network, data.train);
+  ChannelStatistics statistics = data.statistics;
   TrainedNetwork trained;
-  trained.network = make_network({request.network, static_cast<int64_t>(data.train.classes.size()),
-                                  data.train.channels, data.train.height, data.train.width});
+  LoadedModel teacher;
+  if (!request.teacher.empty()) {
+    teacher = load_model(request.teacher, request.device, spec, statistics);
+    require_fits(request.teacher, teacher.spec, spec);
+    statistics = teacher.statistics;
+  }
+  if (request.start.empty()) {
+    trained.network = make_network(spec);
+    trained.network->initialize(request.seed);
+    trained.network->to(request.device);
+  } else {
+    LoadedModel start = load_model(request.start, request.device, spec, statistics);
+    require_fits(request.start, start.spec, spec);
+    require(start.spec.name == spec.name, "{} holds a {}, expected a {}", request.start.string(),
+            start.spec.name, spec.name);
+    statistics = start.statistics;
+    trained.network = std::move(start.network);
+  }
   Module& network = *trained.network;
-  network.initialize(request.seed);
-  network.to(request.device);
 
   std::unique_ptr<Embedder> embedder;
   std::string commitment;
@@ -159,9 +217,9 @@ TrainedNetwork run_training(const Dataset& data, const TrainingRequest& request,
   const Recipe& recipe = request.recipe;
   const Augmentation augmentation = request.augmentation.value_or(default_augmentation(data));
   ImageBatches batches(data.train, {.batch_size = recipe.batch, .seed = request.seed},
-                       {augmentation, data.statistics, request.seed}, request.device);
+                       {augmentation, statistics, request.seed}, request.device);
   ImageBatches test(data.test, {.batch_size = evaluation_batch, .shuffle = false},
-                    {Augmentation::none, data.statistics, 0}, request.device);
+                    {Augmentation::none, statistics, 0}, request.device);
   Sgd optimizer(network.parameters(),
                 {.momentum = 0.9, .nesterov = true, .weight_decay = recipe.weight_decay});
 
@@ -169,9 +227,10 @@ TrainedNetwork run_training(const Dataset& data, const TrainingRequest& request,
   plan.epochs = recipe.epochs;
   plan.learning_rate = recipe.learning_rate;
   plan.schedule = schedule_named(recipe.schedule);
+  if (teacher.network) plan.loss = distillation_from(*teacher.network, request.distillation);
   plan.seed = request.seed;
   plan.model_path = request.out;
-  plan.metadata = model_metadata(data, request);
+  plan.metadata = model_metadata(data, spec, statistics, request.seed);
   plan.fingerprint = fingerprint_of(data, request, augmentation, trained.mark, commitment);
   plan.resume = request.resume;
 
@@ -184,32 +243,43 @@ TrainedNetwork run_training(const Dataset& data, const TrainingRequest& request,
     shown = step;
   };
   observer.on_epoch = [&](const EpochMetrics& metrics) {
-    bar.message(epoch_line(metrics, recipe.epochs, embedder != nullptr));
+    if (request.epoch_lines) bar.message(epoch_line(metrics, recipe.epochs, embedder != nullptr));
   };
   observer.stop_requested = stop_requested;
   trained.result = train(network, optimizer, batches, &test, embedder.get(), plan, observer);
   return trained;
 }
 
-LoadedModel load_model(const std::filesystem::path& path, Device device) {
+LoadedModel load_model(const std::filesystem::path& path, Device device, const NetworkSpec& assumed,
+                       const ChannelStatistics& statistics) {
   const SafetensorsFile file = SafetensorsFile::open(path);
-  const auto text = [&](const std::string& name) {
-    const auto found = file.metadata().find(name);
-    require(found != file.metadata().end(),
-            "{}: the metadata does not say \"{}\": not a model of this program", path.string(), name);
-    return found->second;
-  };
+  const auto says = [&](const std::string& name) { return file.metadata().contains(name); };
+  require(says("network") || !assumed.name.empty(),
+          "{}: the metadata does not say \"network\": not a model of this program", path.string());
   LoadedModel model;
-  model.spec = {text("network"), integer_metadata(file, "classes"), integer_metadata(file, "channels"),
-                integer_metadata(file, "height"), integer_metadata(file, "width")};
+  model.spec = {says("network") ? file.metadata().at("network") : assumed.name,
+                integer_metadata(file, "classes", assumed.classes),
+                integer_metadata(file, "channels", assumed.channels),
+                integer_metadata(file, "height", assumed.height),
+                integer_metadata(file, "width", assumed.width)};
   require(model.spec.channels == 1 || model.spec.channels == 3, "{}: expected 1 or 3 channels, found {}",
           path.string(), model.spec.channels);
-  model.statistics.mean = split_statistics(text("mean"), model.spec.channels, path);
-  model.statistics.deviation = split_statistics(text("deviation"), model.spec.channels, path);
+  const auto normalisation = [&](const std::string& name, const std::array<float, 3>& otherwise) {
+    if (!says(name) && !assumed.name.empty()) return otherwise;
+    require(says(name), "{}: the metadata does not say \"{}\": not a model of this program", path.string(),
+            name);
+    return split_statistics(file.metadata().at(name), model.spec.channels, path);
+  };
+  model.statistics.mean = normalisation("mean", statistics.mean);
+  model.statistics.deviation = normalisation("deviation", statistics.deviation);
   model.network = make_network(model.spec);
   load_module(*model.network, file);
   model.network->to(device);
   return model;
+}
+
+LoadedModel load_model(const std::filesystem::path& path, Device device) {
+  return load_model(path, device, {"", 0, 0, 0, 0}, {});
 }
 
 Evaluation evaluate_model(const LoadedModel& model, const ImageSet& set, Device device) {

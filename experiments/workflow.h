@@ -9,13 +9,16 @@
 #include <string>
 #include <vector>
 
+#include "core/distillation.h"
 #include "core/trainer.h"
 #include "datasets/augment.h"
 #include "datasets/registry.h"
 #include "experiments/command_line.h"
 #include "layers/networks.h"
+#include "watermark/attack.h"
 #include "watermark/claim.h"
 #include "watermark/embedder.h"
+#include "watermark/scheme.h"
 
 namespace dw {
 
@@ -34,7 +37,7 @@ const std::vector<Recipe>& recipes();
 /// UsageError naming the recipes for any other name.
 const Recipe& recipe_named(const std::string& name);
 
-/// One training run, from scratch.
+/// One training run: from scratch, from a finished model, or from a teacher.
 struct TrainingRequest {
   std::string network = "wrn-10-1";
   Recipe recipe = recipes().front();
@@ -44,7 +47,13 @@ struct TrainingRequest {
   std::filesystem::path out;  ///< empty: nothing is written
   bool resume = false;
   std::filesystem::path key;  ///< empty: no mark
-  EmbedOptions embed;
+  std::string scheme = "deepwater";
+  SchemeOptions scheme_options;
+  EmbedOptions embed;             ///< until the registry of schemes takes over: of scheme "deepwater"
+  std::filesystem::path start;    ///< model to start from, normalised as it was trained; empty: from scratch
+  std::filesystem::path teacher;  ///< model to distil from; empty: learn from labels alone
+  DistillationOptions distillation;
+  bool epoch_lines = true;  ///< a line on stderr for each epoch
 };
 
 struct TrainedNetwork {
@@ -54,8 +63,8 @@ struct TrainedNetwork {
 };
 
 /// Trains as asked, with a progress bar titled `label`, a line an epoch and Ctrl-C caught. With a key, the
-/// claim beside it receives the signed mark before the first step. Errors of train(), and UsageError for what
-/// cannot be marked.
+/// claim beside it receives the signed mark before the first step. Errors of train(); of a start or teacher
+/// that does not fit the network or the data; UsageError for what cannot be marked.
 TrainedNetwork run_training(const Dataset& data, const TrainingRequest& request, const std::string& label);
 
 /// A network with the weights of a model file, on `device`.
@@ -66,6 +75,20 @@ struct LoadedModel {
 };
 /// Error when the file does not say which network it holds.
 LoadedModel load_model(const std::filesystem::path& path, Device device);
+/// The same for a file that may come from elsewhere: what its metadata does not say is taken from `assumed`.
+/// Its tensors must have the names and shapes of ours.
+LoadedModel load_model(const std::filesystem::path& path, Device device, const NetworkSpec& assumed,
+                       const ChannelStatistics& statistics);
+
+/// The network that reads the pictures of `set` and tells its classes apart.
+NetworkSpec spec_for(const std::string& network, const ImageSet& set);
+
+/// What the model file of a network trained on `data` says of itself.
+std::map<std::string, std::string> model_metadata(const Dataset& data, const NetworkSpec& spec,
+                                                  const ChannelStatistics& statistics, uint64_t seed);
+
+/// `data`, which must outlive the task and its batches, as attacks take it.
+Task task_of(const Dataset& data, Device device);
 
 /// Accuracy and loss on the pictures of `set`, which must have the model's size, channels and number of
 /// classes.
