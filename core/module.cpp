@@ -77,6 +77,28 @@ void Module::substitute_parameters(const std::vector<Tensor>& tensors) {
   }
 }
 
+void Module::resize(const std::map<std::string, Shape>& shapes) {
+  const size_t found = resize_tree("", shapes);
+  require(found == shapes.size(), "of {} tensors to resize the module has {}", shapes.size(), found);
+}
+
+size_t Module::resize_tree(const std::string& prefix, const std::map<std::string, Shape>& shapes) {
+  size_t found = 0;
+  const auto replace = [&](const Entry& entry) {
+    const auto wanted = shapes.find(prefix + entry.name);
+    if (wanted == shapes.end()) return;
+    Tensor& tensor = *entry.tensor;
+    const bool had_gradient = tensor.requires_grad();
+    tensor = Tensor::zeros(wanted->second, tensor.dtype(), tensor.device(), tensor.layout());
+    tensor.set_requires_grad(had_gradient);
+    ++found;
+  };
+  for (const Entry& entry : parameters_) replace(entry);
+  for (const Entry& entry : buffers_) replace(entry);
+  for (const Child& child : children_) found += child.module->resize_tree(prefix + child.name + ".", shapes);
+  return found;
+}
+
 void Module::initialize(uint64_t seed) {
   PhiloxKey key{seed, initialisation_stream, 0};
   initialize_tree(key);

@@ -41,6 +41,10 @@ class Module {
   /// a function of its parameters.
   void substitute_parameters(const std::vector<Tensor>& tensors);
 
+  /// Gives the parameters and buffers of these names other sizes, filled with zeros: a network with more
+  /// channels than its kind. Error for a name it does not have.
+  void resize(const std::map<std::string, Shape>& shapes);
+
   /// Gives every parameter its starting value. Same seed, same bits, on every device.
   void initialize(uint64_t seed);
 
@@ -56,6 +60,7 @@ class Module {
   void convert(const std::function<Tensor(const Tensor&)>& conversion);
   void initialize_tree(PhiloxKey& key);
   void collect_parameters(std::vector<Tensor*>& list);
+  size_t resize_tree(const std::string& prefix, const std::map<std::string, Shape>& shapes);
 
   struct Entry {
     std::string name;

@@ -116,4 +116,20 @@ NetworkSpec spec_of(const Model& model) {
           number_metadata(model, "width")};
 }
 
+std::unique_ptr<Module> network_of(const Model& model) {
+  std::unique_ptr<Module> network = make_network(spec_of(model));
+  const auto shapes = model.metadata.find("shapes");
+  if (shapes != model.metadata.end() && shapes->second == "own") {
+    std::map<std::string, Shape> own;
+    for (const auto& [name, tensor] : network->state()) {
+      const ModelTensor* found = model.find(name);
+      if (found != nullptr && found->shape.size() == tensor.shape().size() && found->shape != tensor.shape())
+        own[name] = found->shape;
+    }
+    network->resize(own);
+  }
+  load_into(*network, model);
+  return network;
+}
+
 }  // namespace dw

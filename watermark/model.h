@@ -3,6 +3,7 @@
 
 #include <filesystem>
 #include <map>
+#include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -45,5 +46,9 @@ void load_into(Module& network, const Model& model);
 
 /// What the metadata says: network name, classes, image size. Error where it does not.
 NetworkSpec spec_of(const Model& model);
+
+/// The network it says it is, with its weights, on the CPU. A model whose metadata has "shapes": "own" may
+/// have more channels than networks of its name. Errors of spec_of() and load_into().
+std::unique_ptr<Module> network_of(const Model& model);
 
 }  // namespace dw
