@@ -122,6 +122,10 @@ size_t safetensors_element_size(std::string_view dtype) {
   return 0;
 }
 
+bool is_floating(std::string_view dtype) {
+  return dtype == "F32" || dtype == "F64" || dtype == "F16" || dtype == "BF16";
+}
+
 void SafetensorsFile::Unmap::operator()(const std::byte* address) const {
   ::munmap(const_cast<std::byte*>(address), size);
 }

@@ -24,6 +24,9 @@ struct SafetensorsEntry {
 /// Bytes of one element of a safetensors dtype; 0 for a name this program does not know.
 size_t safetensors_element_size(std::string_view dtype);
 
+/// Can read_f32() convert it? F32, F64, F16 and BF16.
+bool is_floating(std::string_view dtype);
+
 /// A safetensors file, mapped read-only. Everything about the header is checked by open(): afterwards every
 /// entry's bytes lie inside the file and are exactly as long as its shape says. The file must not be
 /// truncated by others while it is open.

@@ -68,9 +68,7 @@ PruningReport prune_model(const std::filesystem::path& in, const std::filesystem
 
   std::vector<Weights> all;
   for (const auto& [name, entry] : file.entries()) {
-    const bool floating =
-        entry.dtype == "F32" || entry.dtype == "F64" || entry.dtype == "F16" || entry.dtype == "BF16";
-    if (!floating || entry.shape.size() < 2 || entry.bytes.empty()) continue;
+    if (!is_floating(entry.dtype) || entry.shape.size() < 2 || entry.bytes.empty()) continue;
     Weights weights{name, file.read_f32(name), {entry.bytes.begin(), entry.bytes.end()}};
     for (float& value : weights.magnitudes) {
       require(!std::isnan(value), "{}: {} holds a NaN, which has no magnitude", in.string(), name);

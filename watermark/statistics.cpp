@@ -42,7 +42,8 @@ double uniform(uint64_t seed, uint64_t index) {
   return static_cast<double>(x >> 11) * 0x1p-53;
 }
 
-/// P[K > x] of the Kolmogorov distribution.
+}  // namespace
+
 double kolmogorov_tail(double x) {
   if (x < 0.2) return 1;  // 1 - 1e-12; the series below converges slowly there
   double sum = 0;
@@ -53,8 +54,6 @@ double kolmogorov_tail(double x) {
   }
   return std::clamp(2 * sum, 0.0, 1.0);
 }
-
-}  // namespace
 
 double log2_p_value(int64_t matches, int64_t trials, double alternatives) {
   require(trials >= 0 && trials <= maximum_trials && matches >= 0 && matches <= trials,

@@ -22,6 +22,9 @@ struct BinomialDraw {
 /// than 2 draws.
 double binomial_fit_p_value(std::span<const BinomialDraw> draws, uint64_t seed);
 
+/// P[K > x] of the Kolmogorov distribution, the limit of sqrt(n) times the largest distance.
+double kolmogorov_tail(double x);
+
 struct Moments {
   double mean = 0;
   double deviation = 0;  ///< of the sample, with n - 1; 0 for fewer than two values
