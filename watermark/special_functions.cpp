@@ -16,7 +16,7 @@ double kept_from_zero(double value) {
 /// The continued fraction 1 / (1 + t1 / (1 + t2 / (1 + ...))) by Lentz's method; `term(m)` is t_m.
 template <typename Term>
 double continued_fraction(Term term) {
-  double c = 1, d = 1, value = 1;
+  double c = 1, d = 0, value = 1;
   for (int m = 1; m <= most_terms; ++m) {
     const double t = term(m);
     d = 1 / kept_from_zero(1 + t * d);
