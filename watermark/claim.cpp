@@ -1,8 +1,10 @@
 #include "watermark/claim.h"
 
 #include <algorithm>
+#include <cmath>
 #include <nlohmann/json.hpp>
 #include <unordered_set>
+#include <utility>
 
 #include "core/files.h"
 #include "core/strict_json.h"
@@ -25,6 +27,8 @@ constexpr size_t word_limit = 32;
 constexpr double strength_limit = 1000;
 constexpr double amplitude_limit = 0.9;
 constexpr double tau_limit = 100;
+constexpr size_t parameter_limit = 64;
+constexpr const char* own_scheme = "deepwater";
 
 bool is_word(std::string_view text) {
   const auto allowed = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-'; };
@@ -45,6 +49,35 @@ void check_layer(const MarkedLayer& layer, std::string_view where) {
   }
 }
 
+void check_own_fields(const Mark& mark, std::string_view where) {
+  require(mark.strength > 0 && mark.strength <= strength_limit,
+          "{}: strength is {}, expected above 0, at most {}", where, mark.strength, strength_limit);
+  require(mark.amplitude > 0 && mark.amplitude <= amplitude_limit,
+          "{}: amplitude is {}, expected above 0, at most {}", where, mark.amplitude, amplitude_limit);
+  require(mark.tau > 0 && mark.tau <= tau_limit, "{}: tau is {}, expected above 0, at most {}", where,
+          mark.tau, tau_limit);
+  require(is_word(mark.density), "{}: density '{}' is not a short lower-case word", where,
+          shortened(mark.density));
+  require(is_word(mark.match), "{}: match '{}' is not a short lower-case word", where, shortened(mark.match));
+  require(mark.parameters.empty(), "{}: scheme '{}' has no parameters, found '{}'", where, own_scheme,
+          mark.parameters.empty() ? "" : shortened(mark.parameters.begin()->first));
+}
+
+// What is not signed must not differ.
+void check_parameters(const Mark& mark, std::string_view where) {
+  Mark expected = other_mark(mark.scheme, mark.network, mark.bits);
+  expected.layers = mark.layers;
+  expected.parameters = mark.parameters;
+  require(mark == expected, "{}: strength, amplitude, tau, density and match belong to scheme '{}', not '{}'",
+          where, own_scheme, mark.scheme);
+  require(mark.parameters.size() <= parameter_limit, "{}: {} parameters, expected at most {}", where,
+          mark.parameters.size(), parameter_limit);
+  for (const auto& [name, value] : mark.parameters) {
+    require(is_word(name), "{}: parameter '{}' is not a short lower-case word", where, shortened(name));
+    require(std::isfinite(value), "{}: parameter {} is {}, expected a finite number", where, name, value);
+  }
+}
+
 std::vector<uint8_t> claim_message(const Claim& claim) {
   return CanonicalBytes()
       .text("deepwater claim v1")
@@ -54,7 +87,8 @@ std::vector<uint8_t> claim_message(const Claim& claim) {
 }
 
 std::vector<uint8_t> mark_message(const Digest& commitment, const Mark& mark) {
-  return CanonicalBytes().text("deepwater mark v1").raw(commitment).raw(canonical_bytes(mark)).bytes();
+  const char* label = mark.scheme == own_scheme ? "deepwater mark v1" : "deepwater mark v2";
+  return CanonicalBytes().text(label).raw(commitment).raw(canonical_bytes(mark)).bytes();
 }
 
 ordered_json mark_to_json(const SignedMark& entry) {
@@ -62,31 +96,61 @@ ordered_json mark_to_json(const SignedMark& entry) {
   ordered_json layers = ordered_json::array();
   for (const MarkedLayer& layer : mark.layers)
     layers.push_back({{"name", layer.name}, {"shape", layer.shape}});
-  return {{"network", mark.network},
-          {"bits", mark.bits},
-          {"strength", mark.strength},
-          {"amplitude", mark.amplitude},
-          {"tau", mark.tau},
-          {"density", mark.density},
-          {"match", mark.match},
-          {"layers", std::move(layers)},
-          {"signature", to_hex(entry.signature)}};
+  ordered_json object = {{"network", mark.network}, {"scheme", mark.scheme}, {"bits", mark.bits}};
+  if (mark.scheme == own_scheme) {
+    object.update({{"strength", mark.strength},
+                   {"amplitude", mark.amplitude},
+                   {"tau", mark.tau},
+                   {"density", mark.density},
+                   {"match", mark.match}});
+  } else {
+    object["parameters"] = ordered_json::object();
+    for (const auto& [name, value] : mark.parameters) object["parameters"][name] = value;
+  }
+  object["layers"] = std::move(layers);
+  object["signature"] = to_hex(entry.signature);
+  return object;
+}
+
+std::map<std::string, double> parameters_from_json(const json& value, const std::string& where) {
+  require(value.is_object() && value.size() <= parameter_limit,
+          "{}: expected an object of at most {} numbers", where, parameter_limit);
+  std::map<std::string, double> parameters;
+  for (const auto& [name, number] : value.items()) {
+    require(number.is_number(), "{}.{}: expected a number, found {}", where, shortened(name),
+            number.type_name());
+    parameters[name] = number.get<double>();
+  }
+  return parameters;
 }
 
 SignedMark mark_from_json(const json& value, const std::string& where) {
-  const JsonFields fields(
-      value, where,
-      {"network", "bits", "strength", "amplitude", "tau", "density", "match", "layers", "signature"});
+  require(value.is_object(), "{}: expected an object, found {}", where, value.type_name());
+  // A mark without a scheme is ours.
+  const bool ours = !value.contains("scheme") || value["scheme"] == own_scheme;
+  const JsonFields fields =
+      ours ? JsonFields(value, where,
+                        {"network", "scheme", "bits", "strength", "amplitude", "tau", "density", "match",
+                         "layers", "signature"})
+           : JsonFields(value, where, {"network", "scheme", "bits", "parameters", "layers", "signature"});
+  const std::string network = fields.text("network", 1, name_limit);
+  const int bits = static_cast<int>(fields.integer("bits", minimum_bits, maximum_bits));
   SignedMark entry;
   Mark& mark = entry.mark;
-  mark.network = fields.text("network", 1, name_limit);
-  mark.bits = static_cast<int>(fields.integer("bits", minimum_bits, maximum_bits));
-  mark.strength = fields.number("strength", 0, strength_limit);
-  mark.amplitude = fields.number("amplitude", 0, amplitude_limit);
-  mark.tau = fields.number("tau", 0, tau_limit);
-  mark.density = fields.text("density", 1, word_limit);
-  mark.match = fields.text("match", 1, word_limit);
-  for (const json& item : fields.array("layers", 1, layer_limit)) {
+  if (ours) {
+    mark.network = network;
+    mark.bits = bits;
+    mark.strength = fields.number("strength", 0, strength_limit);
+    mark.amplitude = fields.number("amplitude", 0, amplitude_limit);
+    mark.tau = fields.number("tau", 0, tau_limit);
+    mark.density = fields.text("density", 1, word_limit);
+    mark.match = fields.text("match", 1, word_limit);
+  } else {
+    mark = other_mark(fields.text("scheme", 1, word_limit), network, bits);
+    require(value.contains("parameters"), "{}: field 'parameters' is missing", where);
+    mark.parameters = parameters_from_json(value["parameters"], where + ".parameters");
+  }
+  for (const json& item : fields.array("layers", ours ? 1 : 0, layer_limit)) {
     const std::string here = fmt::format("{}.layers[{}]", where, mark.layers.size());
     const JsonFields layer(item, here, {"name", "shape"});
     MarkedLayer& added = mark.layers.emplace_back();
@@ -125,17 +189,16 @@ void check_mark(const Mark& mark, std::string_view where) {
           "{}: network is not 1 to {} bytes of clean UTF-8", where, name_limit);
   require(mark.bits >= minimum_bits && mark.bits <= maximum_bits, "{}: bits is {}, expected {} to {}", where,
           mark.bits, minimum_bits, maximum_bits);
-  require(mark.strength > 0 && mark.strength <= strength_limit,
-          "{}: strength is {}, expected above 0, at most {}", where, mark.strength, strength_limit);
-  require(mark.amplitude > 0 && mark.amplitude <= amplitude_limit,
-          "{}: amplitude is {}, expected above 0, at most {}", where, mark.amplitude, amplitude_limit);
-  require(mark.tau > 0 && mark.tau <= tau_limit, "{}: tau is {}, expected above 0, at most {}", where,
-          mark.tau, tau_limit);
-  require(is_word(mark.density), "{}: density '{}' is not a short lower-case word", where,
-          shortened(mark.density));
-  require(is_word(mark.match), "{}: match '{}' is not a short lower-case word", where, shortened(mark.match));
-  require(!mark.layers.empty() && mark.layers.size() <= layer_limit, "{}: {} layers, expected 1 to {}", where,
-          mark.layers.size(), layer_limit);
+  require(is_word(mark.scheme), "{}: scheme '{}' is not a short lower-case word", where,
+          shortened(mark.scheme));
+  const bool ours = mark.scheme == own_scheme;
+  if (ours) {
+    check_own_fields(mark, where);
+  } else {
+    check_parameters(mark, where);
+  }
+  require(mark.layers.size() >= (ours ? 1 : 0) && mark.layers.size() <= layer_limit,
+          "{}: {} layers, expected {} to {}", where, mark.layers.size(), ours ? 1 : 0, layer_limit);
   std::unordered_set<std::string_view> names;
   for (const MarkedLayer& layer : mark.layers) {
     check_layer(layer, where);
@@ -150,13 +213,23 @@ std::vector<uint8_t> canonical_bytes(const Mark& mark) {
     out.text(layer.name).u32(static_cast<uint32_t>(layer.shape.size()));
     for (const int64_t extent : layer.shape) out.u64(static_cast<uint64_t>(extent));
   }
-  return out.u32(static_cast<uint32_t>(mark.bits))
-      .f64(mark.strength)
-      .f64(mark.amplitude)
-      .f64(mark.tau)
-      .text(mark.density)
-      .text(mark.match)
-      .bytes();
+  out.u32(static_cast<uint32_t>(mark.bits));
+  if (mark.scheme != own_scheme) {
+    out.text(mark.scheme).u32(static_cast<uint32_t>(mark.parameters.size()));
+    for (const auto& [name, value] : mark.parameters) out.text(name).f64(value);
+    return out.bytes();
+  }
+  return out.f64(mark.strength).f64(mark.amplitude).f64(mark.tau).text(mark.density).text(mark.match).bytes();
+}
+
+Mark other_mark(std::string scheme, std::string network, int bits) {
+  Mark mark;
+  mark.scheme = std::move(scheme);
+  mark.network = std::move(network);
+  mark.bits = bits;
+  mark.strength = mark.amplitude = mark.tau = 0;
+  mark.density = mark.match = "none";
+  return mark;
 }
 
 Claim make_claim(const OwnerKey& key) {

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -21,18 +22,24 @@ struct MarkedLayer {
 };
 
 /// How and where a network carries the payload. `layers` order matters: ordinals key the carrier.
+/// `strength` to `match` speak of scheme "deepwater" alone, `parameters` of every other scheme (other_mark).
 struct Mark {
   std::string network;
-  std::vector<MarkedLayer> layers;
-  int bits = 256;                    ///< T, that of the statement
-  double strength = 10;              ///< z*, standard errors by which each bit is to stand out
-  double amplitude = 0;              ///< a, 0 < a <= 0.9
-  double tau = 0.7;                  ///< width of the tilt, in units of the layer's scale
-  std::string density = "gaussian";  ///< f; a short lower-case word, informative
-  std::string match = "skew";        ///< loss used for embedding; likewise
+  std::string scheme = "deepwater";               ///< watermark/scheme.h; a short lower-case word
+  std::vector<MarkedLayer> layers;                ///< none for a scheme that is read from predictions
+  int bits = 256;                                 ///< T, that of the statement
+  std::map<std::string, double> parameters = {};  ///< what the scheme's reader must know, by name
+  double strength = 10;                           ///< z*, standard errors by which each bit is to stand out
+  double amplitude = 0;                           ///< a, 0 < a <= 0.9
+  double tau = 0.7;                               ///< width of the tilt, in units of the layer's scale
+  std::string density = "gaussian";               ///< f; a short lower-case word, informative
+  std::string match = "skew";                     ///< loss used for embedding; likewise
 
   bool operator==(const Mark&) const = default;
 };
+
+/// A mark of another scheme than "deepwater": what speaks of that one alone is 0 and "none".
+Mark other_mark(std::string scheme, std::string network, int bits);
 
 struct SignedMark {
   Mark mark;

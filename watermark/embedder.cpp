@@ -62,7 +62,9 @@ std::vector<uint16_t> carrier_in_memory_order(const Tensor& weight, const Secret
   return carrier;
 }
 
-std::vector<NamedTensor> chosen_layers(const Module& network, const std::vector<std::string>& names) {
+}  // namespace
+
+std::vector<NamedTensor> tensors_to_mark(const Module& network, const std::vector<std::string>& names) {
   std::vector<NamedTensor> chosen;
   std::vector<std::string> wanted = names;
   if (wanted.empty()) {
@@ -87,7 +89,7 @@ std::vector<NamedTensor> chosen_layers(const Module& network, const std::vector<
   return chosen;
 }
 
-Density make_density(const std::string& name, const std::vector<NamedTensor>& layers) {
+Density density_named(const std::string& name, const std::vector<NamedTensor>& layers) {
   if (name == "gaussian") return Density::gaussian();
   if (name != "host")
     throw UsageError(fmt::format("density \"{}\" is not known; there are gaussian and host", name));
@@ -100,8 +102,6 @@ Density make_density(const std::string& name, const std::vector<NamedTensor>& la
   }
   return Density::host(pooled);
 }
-
-}  // namespace
 
 std::vector<MarkedLayer> default_marked_layers(const Module& network) {
   std::vector<MarkedLayer> layers;
@@ -125,7 +125,7 @@ struct Embedder::Implementation {
 
   Implementation(const Module& network, const std::string& network_name, const OwnerKey& key,
                  const EmbedOptions& options)
-      : parameters(chosen_layers(network, options.layers)) {
+      : parameters(tensors_to_mark(network, options.layers)) {
     device = parameters[0].tensor.device();
     int64_t weights = 0;
     for (const NamedTensor& layer : parameters) {
@@ -135,7 +135,7 @@ struct Embedder::Implementation {
       mark.layers.push_back({layer.name, layer.tensor.shape()});
       weights += layer.tensor.numel();
     }
-    const Density density = make_density(options.density, parameters);
+    const Density density = density_named(options.density, parameters);
     mark.network = network_name;
     mark.bits = key.statement.bits;
     mark.strength = options.strength;

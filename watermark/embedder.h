@@ -8,6 +8,7 @@
 #include "core/trainer.h"
 #include "watermark/claim.h"
 #include "watermark/key.h"
+#include "watermark/target.h"
 
 namespace dw {
 
@@ -24,6 +25,13 @@ struct EmbedOptions {
 /// The convolution weights that carry a mark: every parameter of rank 4 except the first, which reads the
 /// image.
 std::vector<MarkedLayer> default_marked_layers(const Module& network);
+
+/// The tensors of the layers named, or of the default ones where none are. UsageError: names that are not of
+/// the network's convolutions, or come twice; a network without any.
+std::vector<NamedTensor> tensors_to_mark(const Module& network, const std::vector<std::string>& names);
+
+/// "gaussian", or "host": that of these layers as they are now. UsageError for any other name.
+Density density_named(const std::string& name, const std::vector<NamedTensor>& layers);
 
 /// Adds λ T s² dL/dw to the gradients of the marked layers at every training step (docs/watermark.md, section
 /// 3).

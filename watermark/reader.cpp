@@ -70,8 +70,9 @@ Reader::Reader(std::span<const LayerWeights> layers, const Mark& mark) : bits_(m
   for (size_t l = 0; l < layers.size(); ++l) {
     const LayerWeights& given = layers[l];
     const MarkedLayer& expected = mark.layers[l];
+    const bool missing = given.weights.empty();
     require(given.name == expected.name && given.shape == expected.shape &&
-                given.weights.size() == weight_count(expected),
+                (missing || given.weights.size() == weight_count(expected)),
             "marked layer {}: expected '{}' [{}], found '{}' [{}] with {} weights", l, expected.name,
             fmt::join(expected.shape, ", "), given.name, fmt::join(given.shape, ", "), given.weights.size());
     Layer& layer = layers_.emplace_back(Layer{given.name, given.shape, scale_of(given), {}});
@@ -101,8 +102,9 @@ Reading Reader::read(const Secret& master, std::span<const int8_t> payload) cons
       accumulate(words, layer.evidence.data() + start, static_cast<uint32_t>(bits_), layer_scores.data());
     }
     for (size_t j = 0; j < bits; ++j) reading.scores[j] += layer_scores[j];
-    reading.layers.push_back(
-        {layer.name, layer.evidence.size(), layer.scale, count_matches(layer_scores, payload)});
+    const Matches alone = count_matches(layer_scores, payload);
+    reading.layers.push_back({layer.name, layer.evidence.size(), layer.scale, alone, !layer.evidence.empty(),
+                              log2_p_value(alone.matches, alone.readable)});
   }
   reading.matches = count_matches(reading.scores, payload);
   reading.bit_error_rate = static_cast<double>(bits_ - reading.matches.matches) / bits_;

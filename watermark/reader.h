@@ -12,7 +12,7 @@
 
 namespace dw {
 
-/// A view of one layer's weights, OIHW, row-major.
+/// A view of one layer's weights, OIHW, row-major; no weights: the suspect lacks this layer.
 struct LayerWeights {
   std::string name;
   std::vector<int64_t> shape;
@@ -35,6 +35,8 @@ struct LayerReading {
   uint64_t weights = 0;
   double scale = 0;
   Matches matches;  ///< reading this layer alone
+  bool present = true;
+  double log2_p = 0;  ///< of this layer alone, one alternative
 };
 
 struct Reading {
@@ -48,8 +50,8 @@ struct Reading {
 /// Results do not depend on the number of threads.
 class Reader {
  public:
-  /// `layers` must be those of the mark: same names, shapes and order. Error: a mismatch, a non-finite
-  /// weight.
+  /// `layers` must be those of the mark: same names, shapes and order; those missing are passed over. Error:
+  /// a mismatch, a non-finite weight.
   Reader(std::span<const LayerWeights> layers, const Mark& mark);
 
   /// `payload` has mark.bits entries of +1 or -1.

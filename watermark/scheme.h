@@ -1,7 +1,8 @@
-// A watermarking scheme: how a payload gets into a network and how it is read back. One interface for ours and
-// for every scheme it is compared with; keys, payload, statistics and verdicts are the same for all.
+// A watermarking scheme: how a payload gets into a network and how it is read back. One interface for ours
+// and for every scheme it is compared with; keys, payload, statistics and verdicts are the same for all.
 #pragma once
 
+#include <array>
 #include <map>
 #include <memory>
 #include <span>
@@ -11,14 +12,26 @@
 
 #include "core/trainer.h"
 #include "watermark/claim.h"
+#include "watermark/model.h"
 #include "watermark/reader.h"
 
 namespace dw {
 
-/// Numbers a scheme understands by name ("strength", "lambda", ...); unknown names are UsageErrors.
+/// The pictures a network reads: bytes p become (p / 255 - mean) / deviation.
+struct PictureFormat {
+  int64_t channels = 3, height = 32, width = 32;
+  std::array<float, 3> mean{0.5F, 0.5F, 0.5F}, deviation{0.25F, 0.25F, 0.25F};
+
+  bool operator==(const PictureFormat&) const = default;
+};
+
+/// What a scheme understands by name ("strength", "lambda", ...); unknown names are UsageErrors.
 struct SchemeOptions {
-  std::map<std::string, std::string> values;
-  std::vector<std::string> layers;  ///< weights to mark; empty: the scheme's own choice
+  std::map<std::string, std::string> values = {};
+  std::vector<std::string> layers = {};  ///< weights to mark; empty: the scheme's own choice
+  PictureFormat pictures = {};           ///< for schemes that work through the training data
+
+  bool operator==(const SchemeOptions&) const = default;
 };
 
 /// One embedding under way.
@@ -42,6 +55,9 @@ class MarkReader {
   virtual ~MarkReader() = default;
   /// One score per bit, positive where the bit read is the payload's; exactly 0: nothing to read.
   virtual std::vector<double> scores(const Secret& master, std::span<const int8_t> payload) const = 0;
+  /// What `count` strangers' keys (null_master) match; their payloads are derived from `statement`. In
+  /// parallel.
+  virtual std::vector<BinomialDraw> read_null(const Statement& statement, uint64_t seed, int count) const;
 };
 
 class Scheme {
@@ -53,8 +69,12 @@ class Scheme {
   /// layers that do not fit, a payload too large.
   virtual std::unique_ptr<Embedding> embed(const Module& network, const std::string& network_name,
                                            const OwnerKey& key, const SchemeOptions& options) const = 0;
-  /// `layers` are those of the mark, in its order. Error: a mismatch, weights that are not finite.
-  virtual std::unique_ptr<MarkReader> reader(std::span<const LayerWeights> layers, const Mark& mark) const = 0;
+  /// False for schemes that are read from predictions (watermark/trigger_set.h): reader() is an Error then.
+  virtual bool reads_weights() const { return true; }
+  /// `layers` are those of the mark, in its order; one without weights is missing and passed over. Error: a
+  /// mismatch, weights that are not finite, too few layers left to read anything.
+  virtual std::unique_ptr<MarkReader> reader(std::span<const LayerWeights> layers,
+                                             const Mark& mark) const = 0;
 };
 
 /// Every scheme, ours first. To add one: its file in schemes/, its line in scheme.cpp.
@@ -62,6 +82,10 @@ std::span<const Scheme* const> schemes();
 
 /// UsageError naming the schemes for any other name.
 const Scheme& scheme_named(std::string_view name);
+
+/// Reads `mark` in `model`, whose tensors have the mark's names; those it lacks, or has in another shape, are
+/// missing. Error: none is there.
+std::unique_ptr<MarkReader> reader_of(const Model& model, const Mark& mark);
 
 /// Of all bits; a score of exactly 0 is an erased bit.
 Matches matches_of(std::span<const double> scores);

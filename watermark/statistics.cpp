@@ -22,12 +22,24 @@ long double log_probability(int64_t k, int64_t trials) {
          static_cast<long double>(trials) * std::numbers::ln2_v<long double>;
 }
 
+/// The same of Bin(trials, probability).
+long double log_probability(int64_t k, int64_t trials, double probability) {
+  const auto p = static_cast<long double>(probability);
+  return log_probability(k, trials) + static_cast<long double>(k) * std::log(2 * p) +
+         static_cast<long double>(trials - k) * (std::log1p(-p) + std::numbers::ln2_v<long double>);
+}
+
+void require_probability(double probability) {
+  require(probability > 0 && probability < 1, "binomial: probability {}, expected between 0 and 1",
+          probability);
+}
+
 /// F(k - 1) and F(k) for k = 0 .. trials, as one table: F(k) = table[k + 1].
-std::vector<double> distribution_table(int64_t trials) {
+std::vector<double> distribution_table(int64_t trials, double probability) {
   std::vector<double> table(static_cast<size_t>(trials) + 2, 0.0);
   long double sum = 0;
   for (int64_t k = 0; k <= trials; ++k) {
-    sum += std::exp(log_probability(k, trials));
+    sum += std::exp(log_probability(k, trials, probability));
     table[static_cast<size_t>(k) + 1] = std::min(1.0, static_cast<double>(sum));
   }
   return table;
@@ -76,7 +88,22 @@ double log2_p_value(int64_t matches, int64_t trials, double alternatives) {
   return std::min(0.0, static_cast<double>(log2_p));
 }
 
-double binomial_fit_p_value(std::span<const BinomialDraw> draws, uint64_t seed) {
+double log2_binomial_tail(int64_t successes, int64_t trials, double probability) {
+  require(trials >= 0 && trials <= maximum_trials && successes >= 0 && successes <= trials,
+          "binomial tail from {} of {}: expected 0 <= successes <= trials <= {}", successes, trials,
+          maximum_trials);
+  require_probability(probability);
+  // Relative to the largest term, so that nothing overflows.
+  const auto mode = static_cast<int64_t>(static_cast<double>(trials) * probability);
+  const long double largest = log_probability(std::clamp(mode, successes, trials), trials, probability);
+  long double sum = 0;
+  for (int64_t k = successes; k <= trials; ++k)
+    sum += std::exp(log_probability(k, trials, probability) - largest);
+  return std::min(0.0, static_cast<double>((largest + std::log(sum)) / std::numbers::ln2_v<long double>));
+}
+
+double binomial_fit_p_value(std::span<const BinomialDraw> draws, uint64_t seed, double probability) {
+  require_probability(probability);
   const size_t count = draws.size();
   if (count < 2) return std::numeric_limits<double>::quiet_NaN();
   std::map<int64_t, std::vector<double>> tables;
@@ -86,7 +113,7 @@ double binomial_fit_p_value(std::span<const BinomialDraw> draws, uint64_t seed) 
     require(trials >= 0 && trials <= maximum_trials && successes >= 0 && successes <= trials,
             "binomial fit: draw {} has {} successes of {}", i, successes, trials);
     std::vector<double>& table = tables[trials];
-    if (table.empty()) table = distribution_table(trials);
+    if (table.empty()) table = distribution_table(trials, probability);
     const double below = table[static_cast<size_t>(successes)];
     const double upto = table[static_cast<size_t>(successes) + 1];
     values[i] = below + uniform(seed, i) * (upto - below);

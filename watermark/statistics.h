@@ -16,11 +16,14 @@ struct BinomialDraw {
   int64_t trials = 0;
 };
 
-/// p-value of a Kolmogorov-Smirnov test that draw i came from Bin(trials_i, 1/2), independently. Each draw is
-/// spread uniformly over its step of the distribution function, F(k - 1) + v P(k), with v from a
+/// log2 of P[Bin(trials, probability) >= successes]; trials up to 2^20, 0 < probability < 1.
+double log2_binomial_tail(int64_t successes, int64_t trials, double probability);
+
+/// p-value of a Kolmogorov-Smirnov test that draw i came from Bin(trials_i, probability), independently. Each
+/// draw is spread uniformly over its step of the distribution function, F(k - 1) + v P(k), with v from a
 /// counter-based generator keyed by `seed`; those values are exactly uniform under the null. NaN for fewer
 /// than 2 draws.
-double binomial_fit_p_value(std::span<const BinomialDraw> draws, uint64_t seed);
+double binomial_fit_p_value(std::span<const BinomialDraw> draws, uint64_t seed, double probability = 0.5);
 
 /// P[K > x] of the Kolmogorov distribution, the limit of sqrt(n) times the largest distance.
 double kolmogorov_tail(double x);

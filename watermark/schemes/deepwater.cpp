@@ -1,0 +1,67 @@
+// This project's scheme (docs/watermark.md): Embedder and Reader behind the interface that all schemes share.
+#include "watermark/embedder.h"
+#include "watermark/schemes/options.h"
+#include "watermark/schemes/schemes.h"
+#include "watermark/schemes/term_embedding.h"
+#include "watermark/schemes/wasserstein.h"
+
+namespace dw {
+namespace {
+
+class DeepwaterReader : public MarkReader {
+ public:
+  DeepwaterReader(std::span<const LayerWeights> layers, const Mark& mark) : reader_(layers, mark) {}
+
+  std::vector<double> scores(const Secret& master, std::span<const int8_t> payload) const override {
+    return reader_.read(master, payload).scores;
+  }
+  std::vector<BinomialDraw> read_null(const Statement& statement, uint64_t seed, int count) const override {
+    return reader_.read_null(statement, seed, count);
+  }
+
+ private:
+  Reader reader_;
+};
+
+class Deepwater : public Scheme {
+ public:
+  std::string name() const override { return "deepwater"; }
+  std::string description() const override {
+    return "this project's: the distribution of every convolution's weights, tilted; strength=10, "
+           "lambda=0.08, "
+           "tau=0.7, density=gaussian|host, match=skew|full|w2";
+  }
+
+  std::unique_ptr<Embedding> embed(const Module& network, const std::string& network_name,
+                                   const OwnerKey& key, const SchemeOptions& options) const override {
+    const OptionReader reader(options, name(), {"strength", "lambda", "tau", "density", "match"});
+    EmbedOptions embed;
+    embed.strength = reader.number("strength", embed.strength, 0, 1000);
+    embed.lambda = reader.number("lambda", embed.lambda, 0, 1e6);
+    embed.tau = reader.number("tau", embed.tau, 0, 100);
+    embed.density = reader.choice("density", {"gaussian", "host"}) == 0 ? "gaussian" : "host";
+    const size_t match = reader.choice("match", {"skew", "full", "w2"});
+    embed.one_sided = match == 0;
+    embed.layers = options.layers;
+    auto embedder = std::make_unique<Embedder>(network, network_name, key, embed);
+    Mark mark = embedder->mark();
+    if (match < 2) return std::make_unique<TermEmbedding>(std::move(mark), std::move(embedder));
+    mark.match = "w2";
+    const std::vector<NamedTensor> layers = tensors_to_mark(network, embed.layers);
+    auto term = wasserstein_term(layers, mark, key, density_named(embed.density, layers), embed.lambda);
+    return std::make_unique<TermEmbedding>(std::move(mark), std::move(term));
+  }
+
+  std::unique_ptr<MarkReader> reader(std::span<const LayerWeights> layers, const Mark& mark) const override {
+    return std::make_unique<DeepwaterReader>(layers, mark);
+  }
+};
+
+}  // namespace
+
+const Scheme& deepwater_scheme() {
+  static const Deepwater scheme;
+  return scheme;
+}
+
+}  // namespace dw
