@@ -26,7 +26,7 @@ struct AttackContext {
   const Task* task = nullptr;   ///< data like the owner's; null: attacks that train are UsageErrors
   const Task* other = nullptr;  ///< another data set with pictures of the same size, to transfer to
   Device device;
-  uint64_t seed = 0;  ///< decides every random choice of the attack
+  uint64_t seed = 0;                                          ///< decides every random choice of the attack
   std::function<void(int64_t step, int64_t steps)> progress;  ///< of training; may be empty
 };
 
@@ -53,9 +53,12 @@ struct AttackKind {
 /// Every kind, for help and tests. To add one: its file in attacks/, its line in attack.cpp.
 std::vector<AttackKind> attack_kinds();
 
-/// "NAME[:VALUE][:OPTION=VALUE]...", VALUE being the kind's first option; several, separated by commas, are done
-/// one after the other: "prune:0.9,finetune:5". UsageError for unknown kinds, options and bad values.
+/// "NAME[:VALUE][:OPTION=VALUE]...", VALUE being the kind's first option; several, separated by commas, are
+/// done one after the other: "prune:0.9,finetune:5". UsageError for unknown kinds, options and bad values.
 std::vector<std::unique_ptr<Attack>> parse_attacks(std::string_view text);
+
+/// The seed of the attack at `position` of a chain, counted from 0.
+uint64_t attack_seed(uint64_t seed, size_t position);
 
 /// All of them in order; the seed of each is derived from the context's and its position.
 AttackedModel apply_attacks(std::span<const std::unique_ptr<Attack>> attacks, const AttackedModel& victim,

@@ -11,10 +11,6 @@
 namespace dw {
 namespace {
 
-bool is_floating_name(std::string_view dtype) {
-  return dtype == "F32" || dtype == "F64" || dtype == "F16" || dtype == "BF16";
-}
-
 const std::string& text_metadata(const Model& model, const std::string& name) {
   const auto found = model.metadata.find(name);
   require(found != model.metadata.end(), "the metadata does not say \"{}\": not a model of this program",
@@ -61,7 +57,7 @@ Model read_model(const std::filesystem::path& path) {
   const SafetensorsFile file = SafetensorsFile::open(path);
   Model model{file.metadata(), {}};
   for (const auto& [name, entry] : file.entries()) {
-    require(is_floating_name(entry.dtype), "{}: expected floating-point tensors, found {} in {}",
+    require(is_floating(entry.dtype), "{}: expected floating-point tensors, found {} in {}",
             path.string(), entry.dtype, name);
     model.tensors.push_back({name, entry.shape, file.read_f32(name)});
   }
