@@ -1,95 +1,59 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
-#include <cmath>
-#include <nlohmann/json.hpp>
 
-#include "core/safetensors.h"
 #include "experiments/command_line.h"
 #include "experiments/commands/command.h"
-#include "experiments/table.h"
+#include "experiments/inspect_report.h"
+#include "experiments/text.h"
+#include "kernels/error.h"
 
 namespace dw {
 namespace {
 
 struct Options {
-  std::filesystem::path model;
+  std::vector<std::filesystem::path> models;
+  std::filesystem::path report;
+  bool fits = true;
   CommonOptions common;
 };
 
-struct LayerFacts {
-  std::string name, dtype, shape;
-  int64_t count = 0, zeros = 0;
-  double mean = 0, deviation = 0;
-  double scale = 0;     // root mean square of the non-zero values
-  double kurtosis = 0;  // fourth moment over squared variance; 3 for a normal distribution
-};
+std::string command_of(const Options& options) {
+  std::string command = "deepwater inspect";
+  for (const std::filesystem::path& model : options.models) command += " " + model.string();
+  return command + " --report " + options.report.string();
+}
 
-LayerFacts facts_of(const std::string& name, const SafetensorsEntry& entry, const SafetensorsFile& file) {
-  LayerFacts facts{name, entry.dtype, fmt::format("{}", fmt::join(entry.shape, "x"))};
-  const std::vector<float> values = file.read_f32(name);
-  facts.count = static_cast<int64_t>(values.size());
-  double sum = 0, squares = 0;
-  for (const float value : values) {
-    sum += value;
-    squares += static_cast<double>(value) * value;
-    facts.zeros += value == 0;
-  }
-  const auto n = static_cast<double>(values.size());
-  if (values.empty()) return facts;
-  facts.mean = sum / n;
-  double second = 0, fourth = 0;
-  for (const float value : values) {
-    const double square = (value - facts.mean) * (value - facts.mean);
-    second += square;
-    fourth += square * square;
-  }
-  facts.deviation = std::sqrt(second / n);
-  facts.scale = facts.count > facts.zeros ? std::sqrt(squares / (n - static_cast<double>(facts.zeros))) : 0;
-  facts.kurtosis = second > 0 ? n * fourth / (second * second) : 0;
-  return facts;
+void print(const FileReport& file) {
+  int64_t values = 0;
+  for (const TensorReport& tensor : file.tensors) values += tensor.facts.count;
+  for (const auto& [name, value] : file.metadata)
+    fmt::print("{:<14} {}\n", one_line(name), fit_width(one_line(value), 100));
+  fmt::print("{}{} values in {} tensors\n", tensor_table(file).text(locale_is_utf8()), values,
+             file.tensors.size());
 }
 
 int run(const Options& options) {
   apply_common_options(options.common);
-  const SafetensorsFile file = SafetensorsFile::open(options.model);
-  std::vector<LayerFacts> layers;
-  int64_t parameters = 0;
-  for (const auto& [name, entry] : file.entries()) {
-    const bool floating =
-        entry.dtype == "F32" || entry.dtype == "F64" || entry.dtype == "F16" || entry.dtype == "BF16";
-    if (!floating) continue;
-    layers.push_back(facts_of(name, entry, file));
-    parameters += layers.back().count;
+  std::error_code ignored;
+  for (const std::filesystem::path& model : options.models) {
+    if (!options.report.empty() && std::filesystem::equivalent(model, options.report, ignored))
+      throw UsageError(fmt::format("{} would be replaced by its report: give another file", model.string()));
   }
+  std::vector<FileReport> files;
+  for (const std::filesystem::path& model : options.models)
+    files.push_back(inspect_file(model, options.fits));
+  if (!options.report.empty()) write_inspect_report(files, command_of(options), options.report);
   if (options.common.json) {
-    nlohmann::ordered_json result = {{"model", options.model.string()},
-                                     {"metadata", file.metadata()},
-                                     {"values", parameters},
-                                     {"layers", nlohmann::ordered_json::array()}};
-    for (const LayerFacts& layer : layers)
-      result["layers"].push_back({{"name", layer.name},
-                                  {"dtype", layer.dtype},
-                                  {"shape", layer.shape},
-                                  {"count", layer.count},
-                                  {"zeros", layer.zeros},
-                                  {"mean", layer.mean},
-                                  {"deviation", layer.deviation},
-                                  {"scale", layer.scale},
-                                  {"kurtosis", layer.kurtosis}});
-    fmt::print("{}\n", result.dump(2));
+    fmt::print("{}\n", to_json(files));
     return 0;
   }
-  for (const auto& [name, value] : file.metadata()) fmt::print("{:<14} {}\n", name, value);
-  Table table({"tensor", "dtype", "shape", "zeros %", "mean", "σ", "scale", "kurtosis"});
-  for (const LayerFacts& layer : layers) {
-    const double zeros =
-        layer.count > 0 ? 100.0 * static_cast<double>(layer.zeros) / static_cast<double>(layer.count) : 0;
-    table.add_row({layer.name, layer.dtype, layer.shape, fmt::format("{:.1f}", zeros),
-                   fmt::format("{:.5f}", layer.mean), fmt::format("{:.5f}", layer.deviation),
-                   fmt::format("{:.5f}", layer.scale), fmt::format("{:.2f}", layer.kurtosis)});
+  for (const FileReport& file : files) {
+    if (files.size() > 1) fmt::print("{}{}\n", &file == files.data() ? "" : "\n", file.path.string());
+    print(file);
   }
-  fmt::print("{}{} values in {} tensors\n", table.text(), parameters, layers.size());
+  if (const std::vector<FamilyRanking> ranking = rank_families(files); !ranking.empty())
+    fmt::print("\n{}", ranking_table(ranking).text(locale_is_utf8()));
   return 0;
 }
 
@@ -97,12 +61,22 @@ int run(const Options& options) {
 
 void add_inspect_command(CLI::App& program, Action& action) {
   auto options = std::make_shared<Options>();
-  CLI::App& app = *program.add_subcommand("inspect", "Tensors of a model file: shapes, scale, kurtosis");
-  app.add_option("model", options->model, "Model file (safetensors, any network)")->required();
+  CLI::App& app =
+      *program.add_subcommand("inspect", "Weights of model files: moments and best-fitting distributions");
+  app.add_option("model", options->models, "Model files (safetensors, any network)")->required();
+  app.add_option("--report", options->report,
+                 "Also write a page with tables, histograms and Q-Q plots (HTML)");
+  app.add_flag("!--no-fits", options->fits, "Moments only: fits take about a second for a million weights");
   add_common_options(app, options->common);
-  app.footer(
-      "Example:\n  deepwater inspect model.safetensors\n\n"
-      "scale is the root mean square of the non-zero values, the unit in which the mark reads weights.");
+  app.footer(fmt::format(
+      "Example:\n  deepwater inspect model.safetensors\n"
+      "  deepwater inspect marked.safetensors unmarked.safetensors --report weights.html\n\n"
+      "scale is the root mean square of the non-zero values, the unit in which the mark reads weights.\n"
+      "Normal, Laplace, logistic, Student-t and generalised normal distributions are fitted to the non-zero "
+      "weights by\nmaximum likelihood and ranked by Akaike's criterion; of more than {} weights, to that "
+      "many "
+      "of them.",
+      format_count(largest_sample)));
   app.callback([&action, options] { action = [options] { return run(*options); }; });
 }
 
