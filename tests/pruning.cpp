@@ -16,7 +16,7 @@ using namespace dw::test;
 namespace {
 
 // A file under construction; owns the bytes its entries view.
-class Model {
+class FileInTheMaking {
  public:
   template <typename T>
   void add(const std::string& name, const std::string& dtype, const std::vector<int64_t>& shape,
@@ -41,8 +41,8 @@ std::vector<float> pruned_values(const std::filesystem::path& path, const std::s
 }
 
 // Two layers of different size and a bias.
-Model two_layers() {
-  Model model;
+FileInTheMaking two_layers() {
+  FileInTheMaking model;
   model.add<float>("a.weight", "F32", {2, 2}, {4, -1, 3, -2});
   model.add<float>("b.weight", "F32", {2, 1, 1, 3}, {-0.1F, 10, 20, -30, 40, 0.2F});
   model.add<float>("a.bias", "F32", {2}, {0.001F, 0.002F});
@@ -84,7 +84,7 @@ TEST_CASE("pruning: the fraction of all weights together") {
 
 TEST_CASE("pruning: of equal magnitudes the first go") {
   const ScratchFolder folder;
-  Model model;
+  FileInTheMaking model;
   model.add<float>("b", "F32", {1, 3}, {1, 1, 1});
   model.add<float>("a", "F32", {1, 5}, {1, -1, 1, -1, 1});
   const auto in = model.save(folder / "in.safetensors"), out = folder / "out.safetensors";
@@ -98,7 +98,7 @@ TEST_CASE("pruning: of equal magnitudes the first go") {
 
 TEST_CASE("pruning: counts are rounded and pruning twice adds nothing") {
   const ScratchFolder folder;
-  Model model;
+  FileInTheMaking model;
   std::vector<float> values;
   for (int i = 0; i < 1001; ++i) values.push_back(static_cast<float>((i * 389) % 1001 + 1));
   model.add<float>("w", "F32", {7, 11, 13}, values);
@@ -118,7 +118,7 @@ TEST_CASE("pruning: counts are rounded and pruning twice adds nothing") {
 
 TEST_CASE("pruning: every floating dtype stays what it is, and nothing else is touched") {
   const ScratchFolder folder;
-  Model model;
+  FileInTheMaking model;
   model.add<uint16_t>("half", "F16", {1, 4}, {0x3c00, 0xb800, 0x4000, 0x0001});    // 1, -0.5, 2, 6e-8
   model.add<uint16_t>("brain", "BF16", {1, 4}, {0x3f80, 0xbf00, 0x4000, 0x0080});  // 1, -0.5, 2, 1e-38
   model.add<double>("double", "F64", {2, 2}, {0.1, -1e-3, 1.0 / 3, 2e-3});
@@ -152,7 +152,7 @@ TEST_CASE("pruning: every floating dtype stays what it is, and nothing else is t
 TEST_CASE("pruning: infinities are the largest of all") {
   const ScratchFolder folder;
   const float infinity = std::numeric_limits<float>::infinity();
-  Model model;
+  FileInTheMaking model;
   model.add<float>("w", "F32", {1, 4}, {-infinity, 1, infinity, 3e38F});
   const auto in = model.save(folder / "in.safetensors"), out = folder / "out.safetensors";
   prune_model(in, out, 0.5, PruningScope::layer);
@@ -174,7 +174,7 @@ TEST_CASE("pruning: what is refused leaves nothing behind") {
   CHECK_THROWS_AS(prune_model(in, folder / "link.safetensors", 0.5, PruningScope::layer), UsageError);
   CHECK(pruned_values(in, "a.weight") == std::vector<float>{4, -1, 3, -2});
 
-  Model broken = two_layers();
+  FileInTheMaking broken = two_layers();
   broken.add<float>("c.weight", "F32", {1, 2}, {1, std::numeric_limits<float>::quiet_NaN()});
   const auto with_nan = broken.save(folder / "nan.safetensors");
   for (const PruningScope scope : {PruningScope::layer, PruningScope::global}) {
@@ -183,7 +183,7 @@ TEST_CASE("pruning: what is refused leaves nothing behind") {
     CHECK(contains(message, "NaN"));
   }
 
-  Model none;
+  FileInTheMaking none;
   none.add<float>("bias", "F32", {2}, {1, 2});
   CHECK_THROWS_AS(prune_model(none.save(folder / "none.safetensors"), out, 0.5, PruningScope::layer),
                   UsageError);
