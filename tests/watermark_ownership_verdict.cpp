@@ -221,12 +221,12 @@ TEST_CASE("ownership: claims and files that do not fit each other are errors tha
   CHECK(failing(claim_with(mark)).empty());
   CHECK(contains(failing(make_claim(fixed_key())), "train a network with this key first"));
   Mark other = mark;
-  other.layers[2].shape = {32, 16, 5, 5};
+  for (MarkedLayer& layer : other.layers) layer.shape.push_back(5);
   CHECK(contains(failing(claim_with(other)),
-                 "expected 'block2.layer.0.conv1.weight' [32, 16, 5, 5], found [32, 16, 3, 3]"));
-  other.layers[2].name = "missing.weight";
-  CHECK(
-      contains(failing(claim_with(other)), "expected 'missing.weight' [32, 16, 5, 5], found no such tensor"));
+                 "expected 'block1.layer.0.conv1.weight' [16, 16, 3, 3, 5], found [16, 16, 3, 3]"));
+  other.layers[0].name = "missing.weight";
+  CHECK(contains(failing(claim_with(other)),
+                 "expected 'missing.weight' [16, 16, 3, 3, 5], found no such tensor"));
   Claim tampered = claim_with(mark);
   tampered.marks[0].mark.tau = 0.8;
   CHECK(contains(failing(tampered), "marks[0]: signature"));

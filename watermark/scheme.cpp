@@ -16,12 +16,16 @@ std::span<const Scheme* const> schemes() {
   return list;
 }
 
+const Scheme* find_scheme(std::string_view name) {
+  const std::span<const Scheme* const> all = schemes();
+  const auto found = std::ranges::find_if(all, [&](const Scheme* scheme) { return scheme->name() == name; });
+  return found == all.end() ? nullptr : *found;
+}
+
 const Scheme& scheme_named(std::string_view name) {
+  if (const Scheme* found = find_scheme(name)) return *found;
   std::vector<std::string> known;
-  for (const Scheme* scheme : schemes()) {
-    if (scheme->name() == name) return *scheme;
-    known.push_back(scheme->name());
-  }
+  for (const Scheme* scheme : schemes()) known.push_back(scheme->name());
   throw UsageError(fmt::format("scheme \"{}\" is not known; there are {}", name, fmt::join(known, ", ")));
 }
 

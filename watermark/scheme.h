@@ -80,6 +80,9 @@ class Scheme {
 /// Every scheme, ours first. To add one: its file in schemes/, its line in scheme.cpp.
 std::span<const Scheme* const> schemes();
 
+/// Null for any other name.
+const Scheme* find_scheme(std::string_view name);
+
 /// UsageError naming the schemes for any other name.
 const Scheme& scheme_named(std::string_view name);
 

@@ -1,11 +1,16 @@
 #include "watermark/verifier.h"
 
+#include <algorithm>
 #include <cmath>
+#include <functional>
+#include <memory>
 #include <nlohmann/json.hpp>
 #include <numbers>
-#include <optional>
 
+#include "core/files.h"
 #include "kernels/error.h"
+#include "watermark/scheme.h"
+#include "watermark/trigger_set.h"
 
 namespace dw {
 namespace {
@@ -23,51 +28,130 @@ void check_options(const VerifyOptions& options) {
     throw UsageError(fmt::format("{} alternatives, expected at least 1", options.alternatives));
 }
 
-/// Why the suspect does not fit the mark; empty if it does.
-std::string mismatch(const Mark& mark, const SafetensorsFile& suspect) {
-  for (const MarkedLayer& layer : mark.layers) {
-    const auto found = suspect.entries().find(layer.name);
-    if (found == suspect.entries().end())
-      return fmt::format("expected '{}' [{}], found no such tensor", layer.name,
-                         fmt::join(layer.shape, ", "));
-    if (found->second.shape != layer.shape)
-      return fmt::format("expected '{}' [{}], found [{}]", layer.name, fmt::join(layer.shape, ", "),
-                         fmt::join(found->second.shape, ", "));
-  }
-  return "";
+bool is_black_box(const std::string& scheme) {
+  const Scheme* found = find_scheme(scheme);
+  return found != nullptr && !found->reads_weights();
 }
 
-std::vector<const Mark*> fitting_marks(const Claim& claim, const SafetensorsFile& suspect) {
+/// Of this program's schemes, which read weights.
+bool is_white_box(const std::string& scheme) {
+  const Scheme* found = find_scheme(scheme);
+  return found != nullptr && found->reads_weights();
+}
+
+/// Where the weights come from.
+struct Suspect {
+  std::string name, digest;
+  size_t tensors = 0;
+  std::function<const std::vector<int64_t>*(const std::string&)> shape;  // null: no such tensor
+  std::function<std::vector<float>(const std::string&)> values;
+
+  bool has(const MarkedLayer& layer) const {
+    const std::vector<int64_t>* found = shape(layer.name);
+    return found != nullptr && *found == layer.shape;
+  }
+};
+
+Suspect suspect_of(const SafetensorsFile& file) {
+  return {file.path().string(), hex_digest(file.bytes()), file.entries().size(),
+          [&file](const std::string& name) {
+            const auto found = file.entries().find(name);
+            return found == file.entries().end() ? nullptr : &found->second.shape;
+          },
+          [&file](const std::string& name) { return file.read_f32(name); }};
+}
+
+Suspect suspect_of(const Model& model, const std::string& name, const std::string& digest) {
+  return {name, digest, model.tensors.size(),
+          [&model](const std::string& tensor) {
+            const ModelTensor* found = model.find(tensor);
+            return found == nullptr ? nullptr : &found->shape;
+          },
+          [&model](const std::string& tensor) { return model.at(tensor).values; }};
+}
+
+/// Why none of the mark's layers is there, by its first.
+std::string mismatch(const Mark& mark, const Suspect& suspect) {
+  if (find_scheme(mark.scheme) == nullptr)
+    return fmt::format("scheme {} is not known to this program", mark.scheme);
+  if (is_black_box(mark.scheme)) return fmt::format("scheme {} is read from predictions", mark.scheme);
+  if (mark.layers.empty()) return fmt::format("scheme {} names no layer", mark.scheme);
+  const MarkedLayer& layer = mark.layers.front();
+  const std::vector<int64_t>* found = suspect.shape(layer.name);
+  return fmt::format("expected '{}' [{}], found {}", layer.name, fmt::join(layer.shape, ", "),
+                     found == nullptr ? "no such tensor" : fmt::format("[{}]", fmt::join(*found, ", ")));
+}
+
+void require_marks(const Claim& claim) {
   require(!claim.marks.empty(), "the claim of {} has no mark entry: train a network with this key first",
           claim.statement.owner);
+}
+
+std::vector<const Mark*> fitting_marks(const Claim& claim, const Suspect& suspect) {
+  require_marks(claim);
   std::vector<const Mark*> fitting;
   std::string reasons;
   for (const SignedMark& entry : claim.marks) {
-    const std::string reason = mismatch(entry.mark, suspect);
-    if (reason.empty())
+    const std::vector<MarkedLayer>& layers = entry.mark.layers;
+    const auto is_there = [&](const MarkedLayer& layer) { return suspect.has(layer); };
+    if (is_white_box(entry.mark.scheme) && std::any_of(layers.begin(), layers.end(), is_there))
       fitting.push_back(&entry.mark);
     else if (reasons.size() < 1000)
-      reasons += fmt::format("\n  {}: {}", entry.mark.network, reason);
+      reasons += fmt::format("\n  {}: {}", entry.mark.network, mismatch(entry.mark, suspect));
   }
   require(!fitting.empty(), "{}: its layers fit none of the claim's {} marks:{}\n  the file has {} tensors",
-          suspect.path().string(), claim.marks.size(), reasons, suspect.entries().size());
+          suspect.name, claim.marks.size(), reasons, suspect.tensors);
   return fitting;
 }
 
-Reader reader_for(const Mark& mark, const SafetensorsFile& suspect) {
-  std::vector<std::vector<float>> storage;
-  std::vector<LayerWeights> layers;
-  for (const MarkedLayer& layer : mark.layers) {
-    storage.push_back(suspect.read_f32(layer.name));
-    layers.push_back({layer.name, layer.shape, storage.back()});
+/// The mark's layers as the suspect has them.
+class MarkedWeights {
+ public:
+  MarkedWeights(const Mark& mark, const Suspect& suspect) : mark_(mark) {
+    for (const MarkedLayer& layer : mark.layers)
+      storage_.push_back(suspect.has(layer) ? suspect.values(layer.name) : std::vector<float>());
   }
-  return Reader(layers, mark);
-}
+
+  std::unique_ptr<MarkReader> reader() const {
+    std::vector<LayerWeights> layers;
+    for (size_t l = 0; l < storage_.size(); ++l) layers.push_back(layer(l, true));
+    return scheme_named(mark_.scheme).reader(layers, mark_);
+  }
+
+  /// Every layer read as if the others were missing.
+  std::vector<LayerReading> alone(const Secret& master, std::span<const int8_t> payload) const {
+    std::vector<LayerReading> readings;
+    for (size_t l = 0; l < storage_.size(); ++l) {
+      LayerReading& reading = readings.emplace_back();
+      reading.name = mark_.layers[l].name;
+      reading.present = !storage_[l].empty();
+      if (!reading.present) continue;
+      std::vector<LayerWeights> layers;
+      for (size_t k = 0; k < storage_.size(); ++k) layers.push_back(layer(k, k == l));
+      reading.weights = storage_[l].size();
+      reading.scale = scale_of(layers[l]);
+      reading.matches = matches_of(scheme_named(mark_.scheme).reader(layers, mark_)->scores(master, payload));
+      reading.log2_p = log2_p_value(reading.matches.matches, reading.matches.readable);
+    }
+    return readings;
+  }
+
+ private:
+  LayerWeights layer(size_t l, bool with_weights) const {
+    return {mark_.layers[l].name, mark_.layers[l].shape,
+            with_weights ? std::span<const float>(storage_[l]) : std::span<const float>()};
+  }
+
+  const Mark& mark_;
+  std::vector<std::vector<float>> storage_;
+};
 
 void judge(Verdict& verdict) {
   const std::string evidence =
-      fmt::format("{} of {} bits match, p = 2^{:.1f}", verdict.matches.matches, verdict.bits, verdict.log2_p);
-  const bool inverted = 2 * verdict.matches.matches < verdict.matches.readable;
+      fmt::format("{} of {} {} match, p = 2^{:.1f}", verdict.matches.matches, verdict.bits,
+                  is_black_box(verdict.scheme) ? "labels" : "bits", verdict.log2_p);
+  const bool inverted =
+      !is_black_box(verdict.scheme) && 2 * verdict.matches.matches < verdict.matches.readable;
   if (verdict.null_uniform_p < null_alarm) {
     verdict.reason = fmt::format("{}, but the null keys do not follow the binomial (p = {:.1g})", evidence,
                                  verdict.null_uniform_p);
@@ -79,60 +163,121 @@ void judge(Verdict& verdict) {
   }
 }
 
-}  // namespace
+/// What is known before anything is read; `reason` is set where the key is not the claim's.
+Verdict opened(const Claim& claim, const OwnerKey& key, const std::string& digest,
+               const VerifyOptions& options) {
+  Verdict verdict;
+  verdict.owner = claim.statement.owner;
+  verdict.date = claim.statement.date;
+  verdict.bits = claim.statement.bits;
+  verdict.threshold_log2_p = options.threshold_log2_p;
+  verdict.null_seed = options.seed;
+  verdict.null_uniform_p = std::nan("");
+  verdict.model_digest = digest;
+  verdict.claim_digest = claim.file_digest;
+  verdict.claim_commitment = to_hex(claim.commitment);
+  verdict.key_commitment = to_hex(commitment_of(key.master, key.statement));
+  // Payload and triggers are derived from the claim's statement, so this alone ties key, claim and mark
+  // together.
+  if (!opens(key, claim)) {
+    verdict.reason =
+        "the key does not open the claim's commitment: it is not the key this claim was made with";
+  }
+  return verdict;
+}
 
-Verdict verify(const Claim& claim, const OwnerKey& key, const SafetensorsFile& suspect,
+void calibrate(Verdict& verdict, const std::vector<BinomialDraw>& null, const VerifyOptions& options) {
+  verdict.log10_p = verdict.log2_p * std::numbers::ln2 / std::numbers::ln10;
+  verdict.null_keys = options.null_keys;
+  std::vector<double> matches;
+  for (const BinomialDraw& draw : null) matches.push_back(static_cast<double>(draw.successes));
+  const Moments moments = moments_of(matches);
+  verdict.null_matches_mean = moments.mean;
+  verdict.null_matches_deviation = moments.deviation;
+  verdict.null_uniform_p = binomial_fit_p_value(null, options.seed, verdict.chance);
+}
+
+Verdict verify(const Claim& claim, const OwnerKey& key, const Suspect& suspect,
                const VerifyOptions& options) {
   check_options(options);
   check_claim(claim, "claim");
   const std::vector<const Mark*> marks = fitting_marks(claim, suspect);
-
-  Verdict verdict;
-  verdict.owner = claim.statement.owner;
-  verdict.date = claim.statement.date;
+  Verdict verdict = opened(claim, key, suspect.digest, options);
   verdict.network = marks.front()->network;
-  verdict.bits = claim.statement.bits;
+  verdict.scheme = marks.front()->scheme;
   verdict.alternatives = options.alternatives * static_cast<double>(marks.size());
-  verdict.threshold_log2_p = options.threshold_log2_p;
-  verdict.null_seed = options.seed;
-  verdict.null_uniform_p = std::nan("");
-  verdict.model_digest = hex_digest(suspect.bytes());
-  verdict.claim_digest = claim.file_digest;
-  verdict.claim_commitment = to_hex(claim.commitment);
-  verdict.key_commitment = to_hex(commitment_of(key.master, key.statement));
-  // The payload is derived from the claim's statement, so this alone ties key, claim and payload together.
-  if (!opens(key, claim)) {
-    verdict.reason =
-        "the key does not open the claim's commitment: it is not the key this claim was made with";
-    return verdict;
-  }
+  if (!verdict.reason.empty()) return verdict;
 
   const std::vector<int8_t> payload = payload_of(key.master, claim.statement);
-  std::optional<Reader> best_reader;
+  std::unique_ptr<MarkReader> best;
   for (const Mark* mark : marks) {
-    Reader reader = reader_for(*mark, suspect);
-    Reading reading = reader.read(key.master, payload);
-    const double log2_p =
-        log2_p_value(reading.matches.matches, reading.matches.readable, verdict.alternatives);
-    if (best_reader && log2_p >= verdict.log2_p) continue;
-    best_reader = std::move(reader);
+    const MarkedWeights weights(*mark, suspect);
+    std::unique_ptr<MarkReader> reader = weights.reader();
+    const Matches matches = matches_of(reader->scores(key.master, payload));
+    const double log2_p = log2_p_value(matches.matches, matches.readable, verdict.alternatives);
+    if (best && log2_p >= verdict.log2_p) continue;
+    best = std::move(reader);
     verdict.log2_p = log2_p;
     verdict.network = mark->network;
-    verdict.matches = reading.matches;
-    verdict.bit_error_rate = reading.bit_error_rate;
-    verdict.layers = std::move(reading.layers);
+    verdict.scheme = mark->scheme;
+    verdict.matches = matches;
+    verdict.bit_error_rate = static_cast<double>(mark->bits - matches.matches) / mark->bits;
+    verdict.layers = weights.alone(key.master, payload);
   }
-  verdict.log10_p = verdict.log2_p * std::numbers::ln2 / std::numbers::ln10;
+  calibrate(verdict, best->read_null(claim.statement, options.seed, options.null_keys), options);
+  judge(verdict);
+  return verdict;
+}
 
-  const std::vector<BinomialDraw> null =
-      best_reader->read_null(claim.statement, options.seed, options.null_keys);
-  verdict.null_keys = options.null_keys;
-  std::vector<double> null_matches;
-  for (const BinomialDraw& draw : null) null_matches.push_back(static_cast<double>(draw.successes));
-  const Moments moments = moments_of(null_matches);
-  verdict.null_matches_mean = moments.mean;
-  verdict.null_matches_deviation = moments.deviation;
-  verdict.null_uniform_p = binomial_fit_p_value(null, options.seed);
+}  // namespace
+
+Verdict verify(const Claim& claim, const OwnerKey& key, const SafetensorsFile& suspect,
+               const VerifyOptions& options) {
+  return verify(claim, key, suspect_of(suspect), options);
+}
+
+Verdict verify(const Claim& claim, const OwnerKey& key, const Model& suspect, const std::string& name,
+               const std::string& digest, const VerifyOptions& options) {
+  return verify(claim, key, suspect_of(suspect, name, digest), options);
+}
+
+Verdict verify_predictions(const Claim& claim, const OwnerKey& key, const std::filesystem::path& predictions,
+                           const VerifyOptions& options) {
+  check_options(options);
+  check_claim(claim, "claim");
+  require_marks(claim);
+  std::vector<const Mark*> marks;
+  for (const SignedMark& entry : claim.marks)
+    if (is_black_box(entry.mark.scheme)) marks.push_back(&entry.mark);
+  require(!marks.empty(),
+          "none of the claim's {} marks is a trigger set: only those are read from predictions",
+          claim.marks.size());
+  Verdict verdict = opened(claim, key, hex_digest(read_file(predictions)), options);
+  verdict.network = marks.front()->network;
+  verdict.scheme = marks.front()->scheme;
+  verdict.alternatives = options.alternatives * static_cast<double>(marks.size());
+  if (!verdict.reason.empty()) return verdict;
+
+  std::vector<BinomialDraw> null;
+  for (const Mark* mark : marks) {
+    const std::vector<int64_t> expected = trigger_labels(key.master, claim.statement, *mark);
+    const std::vector<int64_t> found = read_predictions(predictions, trigger_count(*mark));
+    const auto count = static_cast<int>(expected.size());
+    Matches matches{0, count};
+    for (size_t i = 0; i < expected.size(); ++i) matches.matches += expected[i] == found[i];
+    const double chance = 1 / static_cast<double>(trigger_classes(*mark));
+    const double log2_p =
+        std::min(0.0, log2_binomial_tail(matches.matches, count, chance) + std::log2(verdict.alternatives));
+    if (mark != marks.front() && log2_p >= verdict.log2_p) continue;
+    verdict.log2_p = log2_p;
+    verdict.network = mark->network;
+    verdict.bits = count;
+    verdict.chance = chance;
+    verdict.matches = matches;
+    verdict.bit_error_rate = static_cast<double>(count - matches.matches) / count;
+    null = strangers_agreement(found, claim.statement, *mark, options.seed, options.null_keys);
+  }
+  calibrate(verdict, null, options);
   judge(verdict);
   return verdict;
 }
@@ -144,8 +289,10 @@ std::string to_json(const Verdict& verdict) {
     layers.push_back({{"name", layer.name},
                       {"weights", layer.weights},
                       {"scale", layer.scale},
+                      {"present", layer.present},
                       {"matches", layer.matches.matches},
-                      {"readable", layer.matches.readable}});
+                      {"readable", layer.matches.readable},
+                      {"log2_p", layer.log2_p}});
   const ordered_json object = {{"format", "deepwater-verdict"},
                                {"version", 1},
                                {"verdict", verdict.verdict()},
@@ -153,7 +300,9 @@ std::string to_json(const Verdict& verdict) {
                                {"owner", verdict.owner},
                                {"date", verdict.date},
                                {"network", verdict.network},
+                               {"scheme", verdict.scheme},
                                {"bits", verdict.bits},
+                               {"chance", verdict.chance},
                                {"matches", verdict.matches.matches},
                                {"readable", verdict.matches.readable},
                                {"ber", verdict.bit_error_rate},

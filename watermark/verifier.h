@@ -1,13 +1,16 @@
 // The verdict: is this weights file marked with this owner's key? Needs the claim, the key and the file only.
+// Marks of every scheme are read and judged alike; those of a trigger set from predictions.
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <string>
 #include <vector>
 
 #include "core/safetensors.h"
 #include "watermark/claim.h"
 #include "watermark/key.h"
+#include "watermark/model.h"
 #include "watermark/reader.h"
 
 namespace dw {
@@ -25,7 +28,9 @@ struct Verdict {
   std::string owner;
   std::string date;
   std::string network;
-  int bits = 0;
+  std::string scheme;
+  int bits = 0;         ///< T; of a trigger set: the pictures, and `matches` counts right labels
+  double chance = 0.5;  ///< of a stranger's key to match one: 1 / classes for a trigger set
   Matches matches;
   double bit_error_rate = 1;
   double log2_p = 0;
@@ -41,7 +46,7 @@ struct Verdict {
   std::string claim_digest;   ///< of the claim's file; empty for a claim that was not loaded from one
   std::string claim_commitment;
   std::string key_commitment;  ///< what the key commits to: equal to the claim's where they belong together
-  std::vector<LayerReading> layers;
+  std::vector<LayerReading> layers;  ///< of the mark, those missing from the suspect included
 
   /// "OWNED" or "NOT PROVEN".
   std::string verdict() const { return owned ? "OWNED" : "NOT PROVEN"; }
@@ -49,9 +54,19 @@ struct Verdict {
 
 /// NOT PROVEN (never an Error) for a key that does not open the claim's commitment, too few matches, or null
 /// keys that do not behave as theory says. Errors: a claim that is not properly signed or has no mark yet; a
-/// file whose layers fit none of the claim's marks; weights that are not finite. UsageError: bad options.
+/// file with no layer of any of the claim's marks; weights that are not finite. UsageError: bad options.
 Verdict verify(const Claim& claim, const OwnerKey& key, const SafetensorsFile& suspect,
                const VerifyOptions& options = {});
+
+/// Likewise of weights in memory, such as a suspect after realignment; `name` and `digest` are those of the
+/// file it came from.
+Verdict verify(const Claim& claim, const OwnerKey& key, const Model& suspect, const std::string& name,
+               const std::string& digest, const VerifyOptions& options = {});
+
+/// The verdict on a model that can only be asked: from its labels of the trigger pictures (docs/formats.md).
+/// Errors as above, and a malformed file of predictions.
+Verdict verify_predictions(const Claim& claim, const OwnerKey& key, const std::filesystem::path& predictions,
+                           const VerifyOptions& options = {});
 
 /// One JSON object (docs/formats.md).
 std::string to_json(const Verdict& verdict);
