@@ -4,7 +4,6 @@
 #include <array>
 #include <cmath>
 #include <functional>
-#include <map>
 #include <numeric>
 
 #include "kernels/error.h"
@@ -191,22 +190,13 @@ double area_within(const std::vector<double>& scores, const std::vector<bool>& m
   return area_under_curve(positives, negatives).value;
 }
 
-/// Scores all rows after learning from some.
-using Learner = std::function<std::vector<double>(const Rows& learnt, uint32_t repetition)>;
+/// Scores all rows after learning the labels of some.
+using Learner = std::function<std::vector<double>(const std::vector<bool>& marked, const Rows& learnt,
+                                                  uint32_t repetition)>;
 
-Attacker cross_validated(const LabelledNetworks& networks, const AttackerOptions& options,
+Attacker cross_validated(const std::vector<bool>& marked, const AttackerOptions& options,
                          const Learner& learner) {
-  const size_t count = networks.features.size();
-  require(count > 0 && networks.marked.size() == count, "attacker: {} rows of features, {} labels", count,
-          networks.marked.size());
-  for (const std::vector<double>& row : networks.features)
-    require(row.size() == networks.features[0].size() && !row.empty(), "attacker: rows of {} and {} features",
-            networks.features[0].size(), row.size());
-  const auto positives = std::count(networks.marked.begin(), networks.marked.end(), true);
-  require(options.folds >= 2 && options.repetitions >= 1 && positives >= options.folds &&
-              static_cast<int64_t>(count) - positives >= options.folds,
-          "attacker: {} marked of {} networks are too few for {} folds", positives, count, options.folds);
-
+  const size_t count = marked.size();
   Rows everyone(count);
   std::iota(everyone.begin(), everyone.end(), size_t{0});
   Attacker attacker;
@@ -214,24 +204,59 @@ Attacker cross_validated(const LabelledNetworks& networks, const AttackerOptions
   std::vector<double> placements(count, 0);
   for (int repetition = 0; repetition < options.repetitions; ++repetition) {
     const auto number = static_cast<uint32_t>(repetition);
-    const std::vector<Rows> folds =
-        deal(everyone, networks.marked, options.folds, {options.seed, 0x666f6c64, number});
+    const std::vector<Rows> folds = deal(everyone, marked, options.folds, {options.seed, 0x666f6c64, number});
     for (size_t f = 0; f < folds.size(); ++f) {
-      const std::vector<double> scores = learner(all_but(folds, f), number);
-      std::vector<double> marked, unmarked;
-      for (const size_t row : folds[f]) (networks.marked[row] ? marked : unmarked).push_back(scores[row]);
-      marked = sorted(marked), unmarked = sorted(unmarked);
+      const std::vector<double> scores = learner(marked, all_but(folds, f), number);
+      std::vector<double> of_marked, of_others;
+      for (const size_t row : folds[f]) (marked[row] ? of_marked : of_others).push_back(scores[row]);
+      of_marked = sorted(of_marked), of_others = sorted(of_others);
       for (const size_t row : folds[f]) {
         attacker.score[row] += scores[row] / options.repetitions;
-        placements[row] += (networks.marked[row] ? share_below(unmarked, scores[row])
-                                                 : 1 - share_below(marked, scores[row])) /
-                           options.repetitions;
+        placements[row] +=
+            (marked[row] ? share_below(of_others, scores[row]) : 1 - share_below(of_marked, scores[row])) /
+            options.repetitions;
       }
     }
   }
   std::vector<double> above, below;
-  for (size_t row = 0; row < count; ++row) (networks.marked[row] ? above : below).push_back(placements[row]);
+  for (size_t row = 0; row < count; ++row) (marked[row] ? above : below).push_back(placements[row]);
   attacker.area = area_of_placements(above, below);
+  return attacker;
+}
+
+void check(const LabelledNetworks& networks, const AttackerOptions& options) {
+  const size_t count = networks.features.size();
+  require(count > 0 && networks.marked.size() == count, "attacker: {} rows of features, {} labels", count,
+          networks.marked.size());
+  for (const std::vector<double>& row : networks.features)
+    require(row.size() == networks.features[0].size() && !row.empty(), "attacker: rows of {} and {} features",
+            networks.features[0].size(), row.size());
+  const auto positives = std::count(networks.marked.begin(), networks.marked.end(), true);
+  require(options.folds >= 2 && options.repetitions >= 1 && options.null_draws >= 0 &&
+              positives >= options.folds && static_cast<int64_t>(count) - positives >= options.folds,
+          "attacker: {} marked of {} networks are too few for {} folds", positives, count, options.folds);
+}
+
+/// The attacker on the networks as they are, its interval widened by what it makes of random labels.
+Attacker attack(const LabelledNetworks& networks, const AttackerOptions& options, const Learner& learner) {
+  Attacker attacker = cross_validated(networks.marked, options, learner);
+  std::vector<double> areas(static_cast<size_t>(options.null_draws));
+#pragma omp parallel for schedule(dynamic)
+  for (size_t draw = 0; draw < areas.size(); ++draw) {
+    const PhiloxKey key{options.seed, 0x6c61626c, static_cast<uint32_t>(draw)};
+    std::vector<size_t> order(networks.marked.size());
+    std::iota(order.begin(), order.end(), size_t{0});
+    std::sort(order.begin(), order.end(), [&](size_t a, size_t b) {
+      return std::pair(philox(key, a).word[0], a) < std::pair(philox(key, b).word[0], b);
+    });
+    std::vector<bool> shuffled(order.size());
+    for (size_t i = 0; i < order.size(); ++i) shuffled[i] = networks.marked[order[i]];
+    areas[draw] = cross_validated(shuffled, options, learner).area.value;
+  }
+  attacker.null_deviation = moments_of(areas).deviation;
+  AreaUnderCurve& area = attacker.area;
+  area.low = std::min(area.low, std::max(0.0, area.value - two_sided_95 * attacker.null_deviation));
+  area.high = std::max(area.high, std::min(1.0, area.value + two_sided_95 * attacker.null_deviation));
   return attacker;
 }
 
@@ -262,57 +287,57 @@ WeightFeatures weight_features(const Model& model) {
 }
 
 Attacker logistic_attacker(const LabelledNetworks& networks, const AttackerOptions& options) {
+  check(networks, options);
   constexpr int inner_folds = 4;
-  std::map<double, int> chosen;
-  const auto learn = [&](const Rows& learnt, uint32_t repetition) {
+  const auto learn = [&](const std::vector<bool>& marked, const Rows& learnt, uint32_t repetition) {
     const std::vector<std::vector<double>> products = products_of(standardised(networks.features, learnt));
     double best_penalty = 1, best_area = -1;
-    const std::vector<Rows> folds =
-        deal(learnt, networks.marked, inner_folds, {options.seed, 0x696e6e72, repetition});
-    for (const double penalty : {1.0, 0.1, 0.01, 0.001}) {
+    const std::vector<Rows> folds = deal(learnt, marked, inner_folds, {options.seed, 0x696e6e72, repetition});
+    for (const double penalty : {1.0, 0.1, 0.01}) {
       double area = 0;
-      for (size_t f = 0; f < folds.size(); ++f) {
-        const Rows kept = all_but(folds, f);
-        area += area_within(regression_scores(products, networks.marked, kept, penalty), networks.marked,
-                            folds[f]);
-      }
+      for (size_t f = 0; f < folds.size(); ++f)
+        area +=
+            area_within(regression_scores(products, marked, all_but(folds, f), penalty), marked, folds[f]);
       if (area > best_area + 1e-9) best_area = area, best_penalty = penalty;
     }
-    ++chosen[best_penalty];
-    return regression_scores(products, networks.marked, learnt, best_penalty);
+    return regression_scores(products, marked, learnt, best_penalty);
   };
-  Attacker attacker = cross_validated(networks, options, learn);
-  const auto most = std::max_element(chosen.begin(), chosen.end(),
-                                     [](const auto& a, const auto& b) { return a.second < b.second; });
-  attacker.detail = fmt::format("logistic regression on {} features, penalty mostly {}",
-                                networks.features[0].size(), most->first);
+  Attacker attacker = attack(networks, options, learn);
+  attacker.detail = fmt::format("logistic regression on {} features", networks.features[0].size());
   return attacker;
 }
 
 Attacker threshold_attacker(const LabelledNetworks& networks, std::span<const std::string> names,
                             const AttackerOptions& options) {
-  std::map<size_t, int> chosen;
-  const auto learn = [&](const Rows& learnt, uint32_t) {
-    size_t best = 0;
-    double best_area = 0.5;
-    std::vector<double> column(networks.features.size()), scores(networks.features.size(), 0);
-    for (size_t f = 0; f < networks.features[0].size(); ++f) {
-      for (size_t row = 0; row < column.size(); ++row) column[row] = networks.features[row][f];
-      const double area = area_within(column, networks.marked, learnt);
-      if (std::fabs(area - 0.5) <= std::fabs(best_area - 0.5)) continue;
-      best = f, best_area = area;
-    }
-    for (size_t row = 0; row < scores.size(); ++row)
-      scores[row] = (best_area > 0.5 ? 1 : -1) * networks.features[row][best];
-    ++chosen[best];
-    return scores;
-  };
-  Attacker attacker = cross_validated(networks, options, learn);
-  const auto most = std::max_element(chosen.begin(), chosen.end(),
-                                     [](const auto& a, const auto& b) { return a.second < b.second; });
+  check(networks, options);
   require(names.size() == networks.features[0].size(), "attacker: {} names for {} features", names.size(),
           networks.features[0].size());
-  attacker.detail = fmt::format("threshold on one feature, mostly \"{}\"", names[most->first]);
+  struct Choice {
+    size_t feature = 0;
+    double area = 0.5;
+  };
+  const auto choose = [&](const std::vector<bool>& marked, const Rows& learnt) {
+    Choice best;
+    std::vector<double> column(networks.features.size());
+    for (size_t f = 0; f < names.size(); ++f) {
+      for (const size_t row : learnt) column[row] = networks.features[row][f];
+      const double area = area_within(column, marked, learnt);
+      if (std::fabs(area - 0.5) > std::fabs(best.area - 0.5)) best = {f, area};
+    }
+    return best;
+  };
+  Attacker attacker =
+      attack(networks, options, [&](const std::vector<bool>& marked, const Rows& learnt, uint32_t) {
+        const Choice best = choose(marked, learnt);
+        std::vector<double> scores;
+        for (const std::vector<double>& row : networks.features)
+          scores.push_back((best.area > 0.5 ? 1 : -1) * row[best.feature]);
+        return scores;
+      });
+  Rows everyone(networks.features.size());
+  std::iota(everyone.begin(), everyone.end(), size_t{0});
+  attacker.detail = fmt::format("threshold on one feature; of all networks \"{}\" tells most",
+                                names[choose(networks.marked, everyone).feature]);
   return attacker;
 }
 

@@ -40,15 +40,19 @@ struct LabelledNetworks {
 };
 
 struct Attacker {
+  /// Its interval is the wider of DeLong's and of what the area does where labels are drawn at random:
+  /// DeLong's alone knows nothing of how the luck of learning differs from one set of networks to the next.
   AreaUnderCurve area;
+  double null_deviation = 0;  ///< of the area over random labels
   std::string detail;         ///< what it looked at, in words
   std::vector<double> score;  ///< of each network, unseen while learning; averaged over repetitions
 };
 
 struct AttackerOptions {
-  int folds = 5;         ///< of cross-validation, both classes in each
-  int repetitions = 10;  ///< over different folds
-  uint64_t seed = 1;     ///< of the folds
+  int folds = 5;        ///< of cross-validation, both classes in each
+  int repetitions = 5;  ///< over different folds
+  int null_draws = 50;  ///< of random labels
+  uint64_t seed = 1;    ///< of folds and labels
 };
 
 /// Logistic regression with a squared penalty on standardised features; its strength is chosen inside the
