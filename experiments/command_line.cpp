@@ -35,6 +35,7 @@ static_assert(std::atomic<bool>::is_always_lock_free, "the signal handler stores
 
 constexpr std::array caught_signals{SIGINT, SIGTERM};
 std::array<struct sigaction, caught_signals.size()> previous_actions;
+int catchers = 0;
 
 extern "C" void handle_interrupt(int) {
   interrupted = true;
@@ -136,6 +137,7 @@ int run_program(CLI::App& app, int argc, const char* const* argv, const std::fun
 }
 
 CatchInterrupts::CatchInterrupts() {
+  if (catchers++ > 0) return;
   interrupted = false;
   struct sigaction action {};
   action.sa_handler = handle_interrupt;
@@ -147,6 +149,7 @@ CatchInterrupts::CatchInterrupts() {
 }
 
 CatchInterrupts::~CatchInterrupts() {
+  if (--catchers > 0) return;
   for (size_t i = 0; i < caught_signals.size(); ++i)
     ::sigaction(caught_signals[i], &previous_actions[i], nullptr);
 }

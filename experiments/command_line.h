@@ -39,7 +39,8 @@ int run_program(const std::function<int()>& body);
 int run_program(CLI::App& app, int argc, const char* const* argv, const std::function<int()>& body);
 
 /// While one lives, the first Ctrl-C (or SIGTERM) only makes stop_requested() true, so that a long loop can
-/// save its work; a second one ends the program as usual. At most one at a time.
+/// save its work; a second one ends the program as usual. An inner one changes
+/// nothing.
 class CatchInterrupts {
  public:
   CatchInterrupts();

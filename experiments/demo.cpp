@@ -28,7 +28,7 @@ TrainedNetwork train_twin(const Dataset& data, const DemoPlan& plan, const std::
   request.device = plan.device;
   request.out = plan.out / name / "model.safetensors";
   request.key = key;
-  request.embed.strength = plan.strength;
+  request.scheme_options.values["strength"] = fmt::format("{}", plan.strength);
   TrainedNetwork trained = run_training(data, request, "training the " + name + " network");
   require(trained.result.finished, "interrupted: the demo is not complete");
   return trained;

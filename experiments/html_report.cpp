@@ -33,6 +33,7 @@ body {
 h1 { font-size: 1.9rem; line-height: 1.2; margin: 0 0 0.8rem; }
 h2 { font-size: 1.3rem; margin: 2.6rem 0 0.6rem; padding-bottom: 0.25rem; border-bottom: 1px solid var(--rule); }
 h3 { font-size: 1rem; margin: 0 0 0.4rem; }
+main > h3 { margin-top: 1.8rem; }
 p { margin: 0.7rem 0; }
 .lead { font-size: 1.15rem; }
 nav { margin: 1rem 0; color: var(--quiet); }
@@ -121,6 +122,10 @@ void HtmlReport::section(std::string_view title) {
   if (sections_.empty()) opening_ = std::exchange(body_, {});
   sections_.push_back(escape_markup(title));
   body_ += fmt::format("<h2 id=\"section-{}\">{}</h2>\n", sections_.size(), sections_.back());
+}
+
+void HtmlReport::subsection(std::string_view title) {
+  body_ += fmt::format("<h3>{}</h3>\n", escape_markup(title));
 }
 
 void HtmlReport::paragraph(std::string_view text) {

@@ -37,6 +37,9 @@ class HtmlReport {
   /// Starts a section; also listed at the top once there are three.
   void section(std::string_view title);
 
+  /// A heading within a section.
+  void subsection(std::string_view title);
+
   void paragraph(std::string_view text);
   void code(std::string_view text);
 

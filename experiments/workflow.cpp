@@ -63,9 +63,8 @@ std::string fingerprint_of(const Dataset& data, const TrainingRequest& request, 
       recipe.schedule, name_of(augmentation), request.seed);
   if (mark) {
     const std::vector<uint8_t> bytes = canonical_bytes(*mark);
-    text += fmt::format(" mark {:.16} of {} bits strength {} match {} lambda {} key {:.16}",
-                        hex_digest(std::as_bytes(std::span(bytes))), mark->bits, mark->strength, mark->match,
-                        request.embed.lambda, commitment);
+    text += fmt::format(" {} mark {:.16} of {} bits key {:.16}", mark->scheme,
+                        hex_digest(std::as_bytes(std::span(bytes))), mark->bits, commitment);
     for (const auto& [name, value] : request.scheme_options.values)
       text += fmt::format(" {} {}", name, value);
   }
@@ -198,7 +197,7 @@ TrainedNetwork run_training(const Dataset& data, const TrainingRequest& request,
   }
   Module& network = *trained.network;
 
-  std::unique_ptr<Embedder> embedder;
+  std::unique_ptr<Embedding> embedding;
   std::string commitment;
   TrainingObserver observer;
   if (!request.key.empty()) {
@@ -206,8 +205,10 @@ TrainedNetwork run_training(const Dataset& data, const TrainingRequest& request,
     const std::filesystem::path claim_path = claim_path_for(request.key);
     Claim claim = load_claim(claim_path);
     commitment = to_hex(claim.commitment);
-    embedder = std::make_unique<Embedder>(network, request.network, key, request.embed);
-    trained.mark = embedder->mark();
+    SchemeOptions options = request.scheme_options;
+    options.pictures = {spec.channels, spec.height, spec.width, statistics.mean, statistics.deviation};
+    embedding = scheme_named(request.scheme).embed(network, request.network, key, options);
+    trained.mark = embedding->mark();
     // The claim speaks of a model once nothing stands in the way of training it any more.
     if (add_mark(claim, key, *trained.mark))
       observer.on_start = [claim, claim_path] { save_claim(claim, claim_path); };
@@ -218,6 +219,9 @@ TrainedNetwork run_training(const Dataset& data, const TrainingRequest& request,
   const Augmentation augmentation = request.augmentation.value_or(default_augmentation(data));
   ImageBatches batches(data.train, {.batch_size = recipe.batch, .seed = request.seed},
                        {augmentation, statistics, request.seed}, request.device);
+  const std::unique_ptr<BatchSource> marked_batches = embedding ? embedding->batches(batches) : nullptr;
+  BatchSource& source = marked_batches ? *marked_batches : batches;
+  GradientTerm* const term = embedding ? embedding->term() : nullptr;
   ImageBatches test(data.test, {.batch_size = evaluation_batch, .shuffle = false},
                     {Augmentation::none, statistics, 0}, request.device);
   Sgd optimizer(network.parameters(),
@@ -235,7 +239,7 @@ TrainedNetwork run_training(const Dataset& data, const TrainingRequest& request,
   plan.resume = request.resume;
 
   const CatchInterrupts interrupts;
-  Progress bar(label, static_cast<uint64_t>(recipe.epochs * batches.batches()), "steps");
+  Progress bar(label, static_cast<uint64_t>(recipe.epochs * source.batches()), "steps");
   int64_t shown = 0;
   observer.on_step = [&](int64_t step, int64_t, double loss, double accuracy) {
     bar.advance(static_cast<uint64_t>(step - shown),
@@ -243,10 +247,10 @@ TrainedNetwork run_training(const Dataset& data, const TrainingRequest& request,
     shown = step;
   };
   observer.on_epoch = [&](const EpochMetrics& metrics) {
-    if (request.epoch_lines) bar.message(epoch_line(metrics, recipe.epochs, embedder != nullptr));
+    if (request.epoch_lines) bar.message(epoch_line(metrics, recipe.epochs, term != nullptr));
   };
   observer.stop_requested = stop_requested;
-  trained.result = train(network, optimizer, batches, &test, embedder.get(), plan, observer);
+  trained.result = train(network, optimizer, source, &test, term, plan, observer);
   return trained;
 }
 

@@ -17,7 +17,6 @@
 #include "layers/networks.h"
 #include "watermark/attack.h"
 #include "watermark/claim.h"
-#include "watermark/embedder.h"
 #include "watermark/scheme.h"
 
 namespace dw {
@@ -49,7 +48,6 @@ struct TrainingRequest {
   std::filesystem::path key;  ///< empty: no mark
   std::string scheme = "deepwater";
   SchemeOptions scheme_options;
-  EmbedOptions embed;             ///< until the registry of schemes takes over: of scheme "deepwater"
   std::filesystem::path start;    ///< model to start from, normalised as it was trained; empty: from scratch
   std::filesystem::path teacher;  ///< model to distil from; empty: learn from labels alone
   DistillationOptions distillation;

@@ -5,6 +5,7 @@
 
 #include "experiments/commands/command.h"
 #include "experiments/workflow.h"
+#include "watermark/embedder.h"
 
 namespace dw {
 namespace {
@@ -35,8 +36,11 @@ TrainingRequest request_of(const Options& options) {
   request.out = options.out;
   request.resume = options.resume;
   request.key = options.key;
-  request.embed = options.embed;
-  request.embed.one_sided = options.match == "skew";
+  request.scheme_options.layers = options.embed.layers;
+  request.scheme_options.values = {{"strength", fmt::format("{}", options.embed.strength)},
+                                   {"lambda", fmt::format("{}", options.embed.lambda)},
+                                   {"density", options.embed.density},
+                                   {"match", options.match}};
   return request;
 }
 
