@@ -3,7 +3,9 @@
 #include <charconv>
 
 #include "core/files.h"
+#include "core/ops.h"
 #include "core/optimizer.h"
+#include "core/tape.h"
 #include "datasets/image_batches.h"
 #include "experiments/progress.h"
 
@@ -156,6 +158,37 @@ std::map<std::string, std::string> model_metadata(const Dataset& data, const Net
           {"seed", std::to_string(seed)}};
 }
 
+ChannelStatistics statistics_of(const Model& model) {
+  const int64_t channels = spec_of(model).channels;
+  const auto values = [&](const std::string& name) {
+    const auto found = model.metadata.find(name);
+    require(found != model.metadata.end(), "the metadata does not say \"{}\": not a model of this program",
+            name);
+    return split_statistics(found->second, channels, "the model");
+  };
+  return {values("mean"), values("deviation")};
+}
+
+std::vector<int64_t> predictions_of(const Model& model, const ImageSet& set, Device device) {
+  const NoGrad pause;
+  const NetworkSpec spec = spec_of(model);
+  require(set.channels == spec.channels && set.height == spec.height && set.width == spec.width,
+          "the model reads {}x{} pictures of {} channels, found {}x{} of {}", spec.width, spec.height,
+          spec.channels, set.width, set.height, set.channels);
+  const std::unique_ptr<Module> network = make_network(spec);
+  load_into(*network, model);
+  network->to(device);
+  network->train(false);
+  ImageBatches batches(set, {.batch_size = evaluation_batch, .shuffle = false},
+                       {Augmentation::none, statistics_of(model), 0}, device);
+  std::vector<int64_t> predictions;
+  for (int64_t i = 0; i < batches.batches(); ++i) {
+    const std::vector<int64_t> some = argmax((*network)(batches.next().images)).to_vector<int64_t>();
+    predictions.insert(predictions.end(), some.begin(), some.end());
+  }
+  return predictions;
+}
+
 Task task_of(const Dataset& data, Device device) {
   Task task;
   task.name = data.name;
@@ -276,8 +309,12 @@ LoadedModel load_model(const std::filesystem::path& path, Device device, const N
   };
   model.statistics.mean = normalisation("mean", statistics.mean);
   model.statistics.deviation = normalisation("deviation", statistics.deviation);
-  model.network = make_network(model.spec);
-  load_module(*model.network, file);
+  if (says("shapes")) {
+    model.network = network_of(read_model(path));
+  } else {
+    model.network = make_network(model.spec);
+    load_module(*model.network, file);
+  }
   model.network->to(device);
   return model;
 }

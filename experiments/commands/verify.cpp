@@ -4,6 +4,7 @@
 
 #include "experiments/command_line.h"
 #include "experiments/commands/command.h"
+#include "watermark/realignment.h"
 #include "watermark/verifier.h"
 
 namespace dw {
@@ -12,7 +13,7 @@ namespace {
 constexpr int not_proven_exit_code = 3;
 
 struct Options {
-  std::filesystem::path model, claim, key;
+  std::filesystem::path model, claim, key, original;
   VerifyOptions verify;
   CommonOptions common;
 };
@@ -32,12 +33,22 @@ void print(const Verdict& verdict) {
   fmt::print("model      {}\n", verdict.model_digest);
 }
 
+Verdict judge(const Claim& claim, const OwnerKey& key, const Options& options) {
+  const SafetensorsFile suspect = SafetensorsFile::open(options.model);
+  if (options.original.empty()) return verify(claim, key, suspect, options.verify);
+  const Realignment aligned = realign(read_model(options.model), read_model(options.original));
+  VerifyOptions verify_options = options.verify;
+  verify_options.alternatives *= aligned.alternatives;
+  return verify(claim, key, aligned.model, options.model.string(), hex_digest(suspect.bytes()),
+                verify_options);
+}
+
 int run(Options options) {
   apply_common_options(options.common);
   options.verify.seed = options.common.seed;
   const Claim claim = load_claim(options.claim);
   const OwnerKey key = load_key(options.key);
-  const Verdict verdict = verify(claim, key, SafetensorsFile::open(options.model), options.verify);
+  const Verdict verdict = judge(claim, key, options);
   if (options.common.json) {
     fmt::print("{}\n", to_json(verdict));
   } else {
@@ -55,6 +66,8 @@ void add_verify_command(CLI::App& program, Action& action) {
   app.add_option("model", options->model, "Suspect model file (safetensors)")->required();
   app.add_option("--claim", options->claim, "The owner's public claim")->required();
   app.add_option("--key", options->key, "The owner's key that the claim commits to")->required();
+  app.add_option("--align-to", options->original,
+                 "The owner's own copy: undo permuted, rescaled, flipped and added channels before reading");
   app.add_option("--null-keys", options->verify.null_keys,
                  "Strangers' keys scored to calibrate the null; 0 for none")
       ->check(CLI::Range(0, 1000000))
