@@ -34,23 +34,41 @@ TEST_CASE("schemes: what each scheme embeds is read by its key alone, and proves
     CHECK(std::abs(before.matches - scheme_bits / 2) < 30);
 
     const Claim claim = claim_of(key, mark);
-    const Model unmarked = model_of(*network, {});
-    const Verdict natural = verify(claim, key, unmarked, "unmarked", "");
-    CHECK_FALSE(natural.owned);
-    CHECK(natural.null_uniform_p > 0.01);
-
+    const VerifyOptions no_strangers{.null_keys = 0};
+    CHECK_FALSE(verify(claim, key, model_of(*network, {}), "unmarked", "", no_strangers).owned);
     pull(*network, *embedding, tried.step, 60);
     const Matches after = read_from(*network, mark, key);
     CHECK(after.matches == scheme_bits);
     CHECK(after.readable == scheme_bits);
     CHECK(std::abs(read_from(*network, mark, stranger).matches - scheme_bits / 2) < 30);
-    const Verdict marked = verify(claim, key, model_of(*network, {}), "marked", "");
+    const Verdict marked = verify(claim, key, model_of(*network, {}), "marked", "", no_strangers);
     CHECK(marked.owned);
     CHECK(marked.scheme == tried.scheme);
     CHECK(marked.bit_error_rate == 0);
     CHECK(marked.log2_p == doctest::Approx(1 - scheme_bits));
-    CHECK(marked.null_uniform_p > 0.01);
-    CHECK(std::fabs(marked.null_matches_mean - scheme_bits / 2.0) < 5 * std::sqrt(scheme_bits / 4.0 / 1000));
+  }
+}
+
+TEST_CASE("schemes: strangers' keys follow the binomial on unmarked and on marked networks") {
+  std::string done;
+  for (const SchemeCase& tried : white_box_cases()) {
+    if (tried.scheme == done) continue;
+    done = tried.scheme;
+    CAPTURE(text_of(tried));
+    const auto network = fresh_network();
+    const OwnerKey key = fixed_key(64);
+    const auto embedding =
+        scheme_named(tried.scheme).embed(*network, "wrn-10-1", key, {.values = tried.options});
+    const Claim claim = claim_of(key, embedding->mark());
+    for (const bool marked : {false, true}) {
+      CAPTURE(marked);
+      if (marked) pull(*network, *embedding, tried.step, 40);
+      const Verdict verdict = verify(claim, key, model_of(*network, {}), "model", "");
+      CHECK(verdict.null_keys == 1000);
+      CHECK(verdict.null_uniform_p > 0.01);
+      CHECK(std::fabs(verdict.null_matches_mean - 32) < 5 * 4 / std::sqrt(1000.0));
+      CHECK(std::fabs(verdict.null_matches_deviation - 4) < 5 * 4 / std::sqrt(2000.0));
+    }
   }
 }
 

@@ -17,11 +17,15 @@ using Action = std::function<int()>;
 void add_attack_command(CLI::App& program, Action& action);
 void add_data_command(CLI::App& program, Action& action);
 void add_demo_command(CLI::App& program, Action& action);
+void add_embed_command(CLI::App& program, Action& action);
 void add_eval_command(CLI::App& program, Action& action);
 void add_inspect_command(CLI::App& program, Action& action);
 void add_keygen_command(CLI::App& program, Action& action);
+void add_predict_command(CLI::App& program, Action& action);
 void add_prune_command(CLI::App& program, Action& action);
+void add_reproduce_command(CLI::App& program, Action& action);
 void add_train_command(CLI::App& program, Action& action);
+void add_triggers_command(CLI::App& program, Action& action);
 void add_verify_command(CLI::App& program, Action& action);
 
 /// The whole program: parses, runs the chosen subcommand, returns the exit code (0 done, 1 failure, 2 usage,

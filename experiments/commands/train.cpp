@@ -5,20 +5,39 @@
 
 #include "experiments/commands/command.h"
 #include "experiments/workflow.h"
-#include "watermark/embedder.h"
+#include "watermark/scheme.h"
 
 namespace dw {
 namespace {
 
 struct Options {
-  std::string network = "wrn-10-1", data, recipe = "short", schedule, augmentation, match = "skew";
+  std::string network = "wrn-10-1", data, recipe = "short", schedule, augmentation;
   int64_t epochs = 0, batch = 0, image_size = 0, limit = 0;
   double rate = 0, decay = -1;
   std::filesystem::path out, key;
-  EmbedOptions embed;
+  std::string scheme = "deepwater", strength, lambda, match, density;
+  std::vector<std::string> scheme_options, layers;
   bool resume = false;
   CommonOptions common;
 };
+
+SchemeOptions scheme_options_of(const Options& options) {
+  SchemeOptions chosen{.layers = options.layers};
+  const std::pair<const char*, const std::string&> shortcuts[] = {{"strength", options.strength},
+                                                                  {"lambda", options.lambda},
+                                                                  {"match", options.match},
+                                                                  {"density", options.density}};
+  for (const auto& [name, value] : shortcuts)
+    if (!value.empty()) chosen.values[name] = value;
+  for (const std::string& option : options.scheme_options) {
+    const size_t equals = option.find('=');
+    if (equals == std::string::npos || equals == 0)
+      throw UsageError(fmt::format("--option expects name=value, found \"{}\"", option));
+    if (!chosen.values.emplace(option.substr(0, equals), option.substr(equals + 1)).second)
+      throw UsageError(fmt::format("option {} is given twice", option.substr(0, equals)));
+  }
+  return chosen;
+}
 
 TrainingRequest request_of(const Options& options) {
   TrainingRequest request;
@@ -36,11 +55,8 @@ TrainingRequest request_of(const Options& options) {
   request.out = options.out;
   request.resume = options.resume;
   request.key = options.key;
-  request.scheme_options.layers = options.embed.layers;
-  request.scheme_options.values = {{"strength", fmt::format("{}", options.embed.strength)},
-                                   {"lambda", fmt::format("{}", options.embed.lambda)},
-                                   {"density", options.embed.density},
-                                   {"match", options.match}};
+  request.scheme = options.scheme;
+  request.scheme_options = scheme_options_of(options);
   return request;
 }
 
@@ -70,9 +86,11 @@ int run(const Options& options) {
                                      {"test_loss", last.test_loss},
                                      {"test_accuracy", last.test_accuracy}};
     if (trained.mark) {
-      result["mark"] = {{"bits", trained.mark->bits},
+      result["mark"] = {{"scheme", trained.mark->scheme},
+                        {"bits", trained.mark->bits},
                         {"strength", trained.mark->strength},
                         {"amplitude", trained.mark->amplitude},
+                        {"parameters", trained.mark->parameters},
                         {"layers", trained.mark->layers.size()},
                         {"claim", claim_path_for(options.key).string()}};
     }
@@ -90,6 +108,13 @@ std::string recipe_help() {
     text += fmt::format("  {:<8} {}: {} epochs, batch {}, rate {}, weight decay {}\n", recipe.name,
                         recipe.description, recipe.epochs, recipe.batch, recipe.learning_rate,
                         recipe.weight_decay);
+  return text;
+}
+
+std::string scheme_help() {
+  std::string text;
+  for (const Scheme* scheme : schemes())
+    text += fmt::format("  {:<16} {}\n", scheme->name(), scheme->description());
   return text;
 }
 
@@ -112,22 +137,18 @@ void add_train_command(CLI::App& program, Action& action) {
                  "Model file; metrics.jsonl, the best model and the checkpoint go beside it")
       ->required();
   app.add_option("--key", options->key, "Owner's key: embed its mark, and add a signed entry to its claim");
-  app.add_option("--strength", options->embed.strength,
-                 "z*: standard errors by which each bit is to stand out")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  app.add_option("--lambda", options->embed.lambda, "Weight of the mark's loss, for learning rate 0.1")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
-  app.add_option("--match", options->match, "skew: push bits up to their target; full: hold them at it")
-      ->check(CLI::IsMember({"skew", "full"}))
-      ->capture_default_str();
-  app.add_option("--density", options->embed.density,
-                 "Natural density of the weights: gaussian, or host (their own)")
-      ->check(CLI::IsMember({"gaussian", "host"}))
-      ->capture_default_str();
-  app.add_option("--layers", options->embed.layers,
-                 "Weights that carry the mark; default: every convolution but the first");
+  app.add_option("--scheme", options->scheme, "How to mark, see below")->capture_default_str();
+  app.add_option("--option", options->scheme_options,
+                 "NAME=VALUE of the scheme, see below; as often as needed")
+      ->allow_extra_args(false);
+  app.add_option("--strength", options->strength,
+                 "Same as --option strength=: standard errors by which each bit is to stand out");
+  app.add_option("--lambda", options->lambda, "Same as --option lambda=: weight of the mark's loss");
+  app.add_option("--match", options->match, "Same as --option match=: skew pushes bits up to their target");
+  app.add_option("--density", options->density, "Same as --option density=: natural density of the weights");
+  app.add_option(
+      "--layers", options->layers,
+      "Weights that carry the mark; default: the scheme's choice, ours: every convolution but the first");
   app.add_option("--recipe", options->recipe, "Starting point for the options below, see there")
       ->capture_default_str();
   app.add_option("--epochs", options->epochs, "Passes over the training images")->check(CLI::PositiveNumber);
@@ -147,14 +168,17 @@ void add_train_command(CLI::App& program, Action& action) {
   app.footer(fmt::format(R"(Examples:
   deepwater train --net wrn-10-1 --data synthetic --out out/plain/model.safetensors
   deepwater train --net wrn-10-1 --data images/ --key owner.key --strength 7 --out out/marked/model.safetensors
+  deepwater train --net wrn-10-1 --data images/ --key owner.key --scheme uchida --option matrix=random --out out/uchida/model.safetensors
   deepwater train --net wrn-28-10 --recipe paper --data cifar-10-batches-bin/ --out out/wide/model.safetensors --resume
 
 Networks:
 {}
 Recipes (SGD with Nesterov momentum 0.9):
 {}
+Schemes, with the defaults of their options:
+{}
 Ctrl-C saves a checkpoint (exit code 130); --resume then ends with the same bits as an uninterrupted run on the CPU.)",
-                         network_help(), recipe_help()));
+                         network_help(), recipe_help(), scheme_help()));
   app.callback([&action, options] { action = [options] { return run(*options); }; });
 }
 
