@@ -27,7 +27,7 @@ class Evidence {
     write(stranger, mark, folder / "stranger.key");
     save_weights(folder / "marked.safetensors", mark, marked_weights(mark, owner, 1));
     save_weights(folder / "unmarked.safetensors", mark, natural_weights(mark, 2));
-    mark.layers[1].name = "other.weight";
+    for (MarkedLayer& layer : mark.layers) layer.name = "other." + layer.name;
     save_weights(folder / "foreign.safetensors", mark, natural_weights(mark, 2));
   }
   std::string at(const std::string& name) const { return (folder / name).string(); }

@@ -15,7 +15,8 @@ struct Options {
   int64_t epochs = 0, batch = 0, image_size = 0, limit = 0;
   double rate = 0, decay = -1;
   std::filesystem::path out, key;
-  std::string scheme = "deepwater", strength, lambda, match, density;
+  double strength = 0, lambda = 0;  // 0: not given
+  std::string scheme = "deepwater", match, density;
   std::vector<std::string> scheme_options, layers;
   bool resume = false;
   CommonOptions common;
@@ -23,12 +24,10 @@ struct Options {
 
 SchemeOptions scheme_options_of(const Options& options) {
   SchemeOptions chosen{.layers = options.layers};
-  const std::pair<const char*, const std::string&> shortcuts[] = {{"strength", options.strength},
-                                                                  {"lambda", options.lambda},
-                                                                  {"match", options.match},
-                                                                  {"density", options.density}};
-  for (const auto& [name, value] : shortcuts)
-    if (!value.empty()) chosen.values[name] = value;
+  if (options.strength > 0) chosen.values["strength"] = fmt::format("{}", options.strength);
+  if (options.lambda > 0) chosen.values["lambda"] = fmt::format("{}", options.lambda);
+  if (!options.match.empty()) chosen.values["match"] = options.match;
+  if (!options.density.empty()) chosen.values["density"] = options.density;
   for (const std::string& option : options.scheme_options) {
     const size_t equals = option.find('=');
     if (equals == std::string::npos || equals == 0)
@@ -55,7 +54,9 @@ TrainingRequest request_of(const Options& options) {
   request.out = options.out;
   request.resume = options.resume;
   request.key = options.key;
-  request.scheme = options.scheme;
+  request.scheme = scheme_named(options.scheme).name();
+  if (options.key.empty() && (request.scheme != "deepwater" || !options.scheme_options.empty()))
+    throw UsageError("--scheme and --option say how to mark: they need --key");
   request.scheme_options = scheme_options_of(options);
   return request;
 }
@@ -142,8 +143,10 @@ void add_train_command(CLI::App& program, Action& action) {
                  "NAME=VALUE of the scheme, see below; as often as needed")
       ->allow_extra_args(false);
   app.add_option("--strength", options->strength,
-                 "Same as --option strength=: standard errors by which each bit is to stand out");
-  app.add_option("--lambda", options->lambda, "Same as --option lambda=: weight of the mark's loss");
+                 "Same as --option strength=: standard errors by which each bit is to stand out")
+      ->check(CLI::PositiveNumber);
+  app.add_option("--lambda", options->lambda, "Same as --option lambda=: weight of the mark's loss")
+      ->check(CLI::PositiveNumber);
   app.add_option("--match", options->match, "Same as --option match=: skew pushes bits up to their target");
   app.add_option("--density", options->density, "Same as --option density=: natural density of the weights");
   app.add_option(
