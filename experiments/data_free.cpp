@@ -46,6 +46,8 @@ DataFreeResult embed_without_data(const DataFreeRequest& request) {
   std::vector<Tensor> original;
   for (const NamedTensor& layer : marked) original.push_back(layer.tensor.detach().clone());
 
+  require_writable(request.out);
+
   const NoGrad pause;
   Sgd optimizer(marked, {.momentum = 0.9, .nesterov = true, .weight_decay = 0});
   const Schedule schedule = cosine_schedule();
@@ -84,7 +86,6 @@ DataFreeResult embed_without_data(const DataFreeRequest& request) {
                    {"channels", std::to_string(model.spec.channels)},
                    {"height", std::to_string(model.spec.height)},
                    {"width", std::to_string(model.spec.width)}});
-  if (request.out.has_parent_path()) std::filesystem::create_directories(request.out.parent_path());
   save_module(*model.network, request.out, metadata);
   return result;
 }

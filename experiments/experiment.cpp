@@ -7,6 +7,7 @@
 #include "core/files.h"
 #include "experiments/experiment_workspace.h"
 #include "experiments/progress.h"
+#include "watermark/trigger_set.h"
 
 namespace dw {
 namespace {
@@ -109,15 +110,40 @@ OwnerKey experiment_key(uint64_t seed, int bits) {
   return key;
 }
 
-MarkReading read_mark(const Model& model, const TrainedFile& owner) {
-  const OwnerKey key = load_key(owner.key);
-  const Claim claim = load_claim(owner.claim);
-  require(!claim.marks.empty(), "{} has no mark to read", owner.claim.string());
-  const Mark& mark = claim.marks.front().mark;
+namespace {
+
+// A trigger set is read from what the network says to its pictures.
+MarkReading read_trigger_set(const Model& model, const OwnerKey& key, const Mark& mark) {
+  TriggerSet triggers = trigger_set_of(key.master, key.statement, mark);
+  ImageSet set;
+  set.height = triggers.height;
+  set.width = triggers.width;
+  set.channels = triggers.channels;
+  set.pixels = std::move(triggers.pixels);
+  set.labels = triggers.labels;
+  set.classes.assign(static_cast<size_t>(triggers.classes), "");
+  const std::vector<int64_t> answers = predictions_of(model, set, cpu);
+  int right = 0;
+  for (size_t i = 0; i < answers.size(); ++i) right += answers[i] == triggers.labels[i];
+  const auto count = static_cast<int>(triggers.count);
+  const double tail = log2_binomial_tail(right, count, 1 / static_cast<double>(triggers.classes));
+  return {count, count - right, std::min(0.0, tail)};
+}
+
+}  // namespace
+
+MarkReading read_mark(const Model& model, const OwnerKey& key, const Mark& mark) {
+  if (!scheme_named(mark.scheme).reads_weights()) return read_trigger_set(model, key, mark);
   const std::vector<double> scores =
       reader_of(model, mark)->scores(key.master, payload_of(key.master, key.statement));
   const Matches matches = matches_of(scores);
   return {mark.bits, mark.bits - matches.matches, log2_p_value(matches.matches, matches.readable)};
+}
+
+MarkReading read_mark(const Model& model, const TrainedFile& owner) {
+  const Claim claim = load_claim(owner.claim);
+  require(!claim.marks.empty(), "{} has no mark to read", owner.claim.string());
+  return read_mark(model, load_key(owner.key), claim.marks.front().mark);
 }
 
 const Experiment& experiment_named(const std::string& name) {

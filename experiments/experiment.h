@@ -180,6 +180,7 @@ OwnerKey experiment_key(uint64_t seed, int bits);
 /// Reads `model` with the mark, key and scheme of `owner`. Errors: an owner without a mark, layers that do
 /// not fit.
 MarkReading read_mark(const Model& model, const TrainedFile& owner);
+MarkReading read_mark(const Model& model, const OwnerKey& key, const Mark& mark);
 
 struct Experiment {
   std::string name;  ///< "robustness-pruning": also of its executable

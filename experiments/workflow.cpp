@@ -78,15 +78,6 @@ std::string fingerprint_of(const Dataset& data, const TrainingRequest& request, 
   return text;
 }
 
-// Found out before hours of training, and before the claim speaks of a model.
-void require_writable(const std::filesystem::path& out) {
-  if (out.empty()) return;
-  require(!std::filesystem::is_directory(out), "{} is a folder, expected a model file to write",
-          out.string());
-  if (out.has_parent_path()) std::filesystem::create_directories(out.parent_path());
-  const AtomicFile never_committed(out);
-}
-
 void require_fits(const std::filesystem::path& path, const NetworkSpec& found, const NetworkSpec& data) {
   require(found.classes == data.classes && found.channels == data.channels && found.height == data.height &&
               found.width == data.width,
@@ -104,6 +95,15 @@ std::string epoch_line(const EpochMetrics& metrics, int64_t epochs, bool marked)
 }
 
 }  // namespace
+
+// Found out before hours of training, and before the claim speaks of a model.
+void require_writable(const std::filesystem::path& path) {
+  if (path.empty()) return;
+  require(!std::filesystem::is_directory(path), "{} is a folder, expected a model file to write",
+          path.string());
+  if (path.has_parent_path()) std::filesystem::create_directories(path.parent_path());
+  const AtomicFile never_committed(path);
+}
 
 std::string percent(double fraction) {
   return fmt::format("{:.1f} %", 100 * fraction);

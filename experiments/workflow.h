@@ -60,6 +60,10 @@ struct TrainedNetwork {
   std::optional<Mark> mark;
 };
 
+/// Makes the folder of a file to be written, or finds out that it cannot be. Error: `path` is a folder, or
+/// cannot be written.
+void require_writable(const std::filesystem::path& path);
+
 /// Trains as asked, with a progress bar titled `label`, a line an epoch and Ctrl-C caught. With a key, the
 /// claim beside it receives the signed mark before the first step. Errors of train(); of a start or teacher
 /// that does not fit the network or the data; UsageError for what cannot be marked.
@@ -84,6 +88,12 @@ NetworkSpec spec_for(const std::string& network, const ImageSet& set);
 /// What the model file of a network trained on `data` says of itself.
 std::map<std::string, std::string> model_metadata(const Dataset& data, const NetworkSpec& spec,
                                                   const ChannelStatistics& statistics, uint64_t seed);
+
+/// The normalisation a model of this program says it was trained with. Error where it does not.
+ChannelStatistics statistics_of(const Model& model);
+
+/// The class a model gives to each picture of `set`, whose size and channels it must have.
+std::vector<int64_t> predictions_of(const Model& model, const ImageSet& set, Device device);
 
 /// `data`, which must outlive the task and its batches, as attacks take it.
 Task task_of(const Dataset& data, Device device);

@@ -1,11 +1,13 @@
-// How experiments write repeated measurements.
+// How experiments write repeated measurements and judge differences between them.
 #pragma once
 
 #include <fmt/format.h>
 
+#include <cmath>
 #include <span>
 #include <string>
 
+#include "experiments/experiment.h"
 #include "watermark/statistics.h"
 
 namespace dw {
@@ -16,5 +18,38 @@ inline std::string spread(std::span<const double> values, bool sign = false) {
   const std::string mean = sign ? fmt::format("{:+.2f}", moments.mean) : fmt::format("{:.2f}", moments.mean);
   return values.size() < 2 ? mean : fmt::format("{} ± {:.2f}", mean, moments.deviation);
 }
+
+/// Of paired differences in accuracy, in points: the mean is not below zero by more than two standard errors.
+/// One pair alone says nothing of its spread and does not meet it.
+inline Goal no_loss_goal(const std::string& statement, std::span<const double> differences) {
+  const Moments moments = moments_of(differences);
+  const double allowed = 2 * moments.deviation / std::sqrt(static_cast<double>(differences.size()));
+  return {statement,
+          fmt::format("{} points in {} seeds; two standard errors are {:.2f}", spread(differences, true),
+                      differences.size(), allowed),
+          differences.size() > 1 && moments.mean >= -allowed};
+}
+
+/// The worst of several readings of marks.
+struct WorstReading {
+  int readings = 0, bits = 0, errors = 0;
+  double log2_p = -1e9;
+
+  void add(int of, int wrong, double p) {
+    ++readings;
+    bits = of;
+    errors = errors > wrong ? errors : wrong;
+    log2_p = log2_p > p ? log2_p : p;
+  }
+  Goal no_error_goal(const std::string& statement) const {
+    return {statement, fmt::format("at most {} of {} bits wrong in {} readings", errors, bits, readings),
+            readings > 0 && errors == 0};
+  }
+  Goal proven_goal(const std::string& statement) const {
+    constexpr double owned_log2_p = -64;
+    return {statement, fmt::format("weakest p = 2^{:.0f} in {} readings", log2_p, readings),
+            readings > 0 && log2_p <= owned_log2_p};
+  }
+};
 
 }  // namespace dw

@@ -1,0 +1,23 @@
+// What the embedding situations are measured by.
+#pragma once
+
+#include <array>
+#include <vector>
+
+#include "experiments/experiment.h"
+
+namespace dw {
+
+struct EmbeddingMeasurement {
+  double accuracy = 0;  ///< in percent
+  double moved = 0;     ///< ‖w − w₀‖ / ‖w₀‖ of the convolutions but the stem; 0 without a host
+  /// Bit errors and p as it is, then after pruning by each fraction; empty for an unmarked network.
+  std::vector<MarkReading> readings;
+};
+
+/// What measure_embedding() prunes, in percent of every layer.
+inline constexpr std::array pruned_percents{65, 90, 95};
+
+EmbeddingMeasurement measure_embedding(ExperimentContext& context, const NetworkRequest& request);
+
+}  // namespace dw

@@ -1,0 +1,96 @@
+// The mark put into a finished network: in a few epochs of fine-tuning, and without any picture.
+#include "experiments/embedding_measurement.h"
+#include "experiments/studies/summary.h"
+
+namespace dw {
+namespace {
+
+Findings run(ExperimentContext& context) {
+  const auto seeds = context.choose<uint64_t>(1, 3, 3);
+  std::vector<std::string> header{"seed",       "network", "accuracy %", "change", "weights moved %",
+                                  "bit errors", "log₂ p"};
+  for (const int percent : pruned_percents) header.push_back(fmt::format("errors, {} % pruned", percent));
+  Table table(header);
+  WorstReading tuned_worst, free_worst, tuned_pruned, free_pruned;
+  std::vector<double> tuned_loss, free_loss;
+  for (uint64_t seed = 1; seed <= seeds; ++seed) {
+    const NetworkRequest host{.seed = seed};
+    const auto request = [&](const std::string& scheme, Situation situation) {
+      NetworkRequest result{.scheme = scheme, .seed = seed};
+      result.situation = situation;
+      result.host = {host};
+      return result;
+    };
+    const auto add = [&](const std::string& name, const EmbeddingMeasurement& measured, double before) {
+      std::vector<std::string> row{std::to_string(seed), name, fmt::format("{:.2f}", measured.accuracy),
+                                   fmt::format("{:+.2f}", measured.accuracy - before),
+                                   fmt::format("{:.1f}", 100 * measured.moved)};
+      for (size_t i = 0; i < 1 + pruned_percents.size(); ++i) {
+        const bool read = i < measured.readings.size();
+        row.push_back(read ? fmt::format("{}/{}", measured.readings[i].errors, measured.readings[i].bits)
+                           : "");
+        if (i == 0) row.push_back(read ? fmt::format("{:.0f}", measured.readings[0].log2_p) : "");
+      }
+      table.add_row(row);
+    };
+    const EmbeddingMeasurement bare = measure_embedding(context, host);
+    const EmbeddingMeasurement control = measure_embedding(context, request("", Situation::fine_tune));
+    const EmbeddingMeasurement tuned = measure_embedding(context, request("deepwater", Situation::fine_tune));
+    const EmbeddingMeasurement unseen =
+        measure_embedding(context, request("deepwater", Situation::data_free));
+    add("finished, unmarked", bare, bare.accuracy);
+    add("fine-tuned, unmarked", control, bare.accuracy);
+    add("fine-tuned, marked", tuned, bare.accuracy);
+    add("marked without data", unseen, bare.accuracy);
+    tuned_loss.push_back(tuned.accuracy - control.accuracy);
+    free_loss.push_back(unseen.accuracy - bare.accuracy);
+    const auto judge = [](WorstReading& worst, const MarkReading& reading) {
+      worst.add(reading.bits, reading.errors, reading.log2_p);
+    };
+    judge(tuned_worst, tuned.readings[0]);
+    judge(free_worst, unseen.readings[0]);
+    judge(tuned_pruned, tuned.readings[1]);
+    judge(free_pruned, unseen.readings[1]);
+  }
+
+  Findings findings;
+  const Recipe& recipe = context.settings().fine_tuning;
+  findings.sections.push_back(
+      {.title = "Marking a finished network",
+       .text = fmt::format("Fine-tuning: {} epochs at learning rate {}. Marked against unmarked fine-tuning: "
+                           "{} points. Without "
+                           "data, where ½‖w − w₀‖² + λ L is minimised over the marked weights alone, "
+                           "accuracy changes by {} points.",
+                           recipe.epochs, recipe.learning_rate, spread(tuned_loss, true),
+                           spread(free_loss, true)),
+       .table = table,
+       .caption =
+           "Change is against the finished network; weights moved is ‖w − w₀‖ / ‖w₀‖ of the convolutions."});
+  findings.goals.push_back(tuned_worst.no_error_goal("every bit reads back from a fine-tuned network"));
+  findings.goals.push_back(no_loss_goal(
+      "fine-tuning with the mark is as accurate as without, within two standard errors", tuned_loss));
+  findings.goals.push_back(
+      free_worst.no_error_goal("every bit reads back from a network marked without data"));
+  constexpr double most_lost = 1;
+  const Moments lost = moments_of(free_loss);
+  findings.goals.push_back({"marking without data costs at most one point of accuracy",
+                            fmt::format("{} points in {} seeds", spread(free_loss, true), seeds),
+                            lost.mean >= -most_lost});
+  findings.goals.push_back(
+      tuned_pruned.proven_goal("proven at p ≤ 2⁻⁶⁴ after 65 % of the weights are removed, fine-tuned"));
+  findings.goals.push_back(free_pruned.proven_goal(
+      "proven at p ≤ 2⁻⁶⁴ after 65 % of the weights are removed, marked without data"));
+  return findings;
+}
+
+}  // namespace
+
+Experiment fine_tune_to_embed_experiment() {
+  return {"fine-tune-to-embed", "Embedding into a finished network",
+          "Can a network that was trained without a mark be given one in a few epochs, or without any data, "
+          "and what "
+          "does it cost?",
+          run};
+}
+
+}  // namespace dw
