@@ -71,7 +71,7 @@ One train_one(const Dataset& data, Device device, const Population& population, 
   if (!population.scheme.empty()) {
     embedding = scheme_named(population.scheme).embed(*network, population.network, key, population.options);
     if (population.scheme == "deepwater") result.amplitude = embedding->mark().amplitude;
-    if (population.marked_start) draw_marked_signs(*network, embedding->mark(), key, seed);
+    if (population.marked_start) choose_marked_signs(*network, embedding->mark(), key, seed);
   }
   ImageBatches pictures(data.train, {.batch_size = plan.batch, .seed = seed, .drop_last = true, .workers = 0},
                         {default_augmentation(data), data.statistics, seed}, device);

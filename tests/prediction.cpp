@@ -76,7 +76,7 @@ TEST_CASE("marked start: the owner reads every bit, and magnitudes are those of 
   const Model before = model_of(*network, {});
   const OwnerKey key = fixed_key(64);
   const Mark mark = Embedder(*network, "wrn-10-1", key, {}).mark();
-  draw_marked_signs(*network, mark, key, 5);
+  choose_marked_signs(*network, mark, key, 5);
   const Model after = model_of(*network, {});
 
   std::vector<LayerWeights> layers;
@@ -88,7 +88,7 @@ TEST_CASE("marked start: the owner reads every bit, and magnitudes are those of 
       CHECK(std::fabs(was[i]) == std::fabs(now[i]));
       flipped += was[i] != now[i];
     }
-    // The layer stays as symmetric as it was.
+    // The layer stays symmetric.
     CHECK(std::fabs(describe(now).skewness) < 6 * std::sqrt(6.0 / static_cast<double>(now.size())));
     CHECK(std::fabs(describe(now).mean) <
           5 * describe(now).deviation / std::sqrt(static_cast<double>(now.size())));
@@ -96,10 +96,31 @@ TEST_CASE("marked start: the owner reads every bit, and magnitudes are those of 
   CHECK(static_cast<double>(flipped) / count == doctest::Approx(0.5).epsilon(0.03));
   const Reading reading = Reader(layers, mark).read(key.master, payload_of(key.master, key.statement));
   CHECK(reading.matches.matches == 64);
+  // Every bit's skew function lies on its target, to within a weight or two of each layer.
+  for (const double t : {0.0, 0.5, 1.5}) {
+    std::vector<double> skew(64, 0), owned(64, 0);
+    for (size_t l = 0; l < layers.size(); ++l) {
+      std::vector<uint32_t> words(layers[l].weights.size());
+      Carrier(key.master, static_cast<uint32_t>(l), layers[l].shape).words(0, words);
+      const double scale = scale_of(layers[l]);
+      const std::vector<int8_t> payload = payload_of(key.master, key.statement);
+      for (size_t i = 0; i < words.size(); ++i) {
+        const uint32_t bit = bit_of_word(words[i], 64);
+        const double v = sign_of_word(words[i]) * payload[bit] * layers[l].weights[i] / scale;
+        owned[bit] += 1;
+        skew[bit] += std::fabs(v) > t ? (v > 0 ? 1 : -1) : 0;
+      }
+    }
+    for (size_t j = 0; j < 64; ++j) {
+      // Which magnitudes a bit owns varies by itself: their number beyond t has a deviation below √owned.
+      const double expected = target_skew(t, Density::gaussian(), mark.amplitude, mark.tau);
+      CHECK(std::fabs(skew[j] / owned[j] - expected) < 0.03);
+    }
+  }
   // The stem and everything else are untouched.
   CHECK(after.at("conv1.weight").values == before.at("conv1.weight").values);
 
   Mark foreign = mark;
   foreign.layers[0].name = "nowhere";
-  CHECK_THROWS_AS(draw_marked_signs(*network, foreign, key, 5), Error);
+  CHECK_THROWS_AS(choose_marked_signs(*network, foreign, key, 5), Error);
 }

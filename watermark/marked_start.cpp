@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <numeric>
 
 #include "kernels/error.h"
 #include "kernels/philox.h"
@@ -10,8 +11,13 @@
 
 namespace dw {
 
-void draw_marked_signs(const Module& network, const Mark& mark, const OwnerKey& key, uint64_t seed) {
+void choose_marked_signs(const Module& network, const Mark& mark, const OwnerKey& key, uint64_t seed) {
   const std::vector<int8_t> payload = payload_of(key.master, key.statement);
+  const auto bits = static_cast<uint32_t>(mark.bits);
+  // Owner's signs due but not given yet, less those given too many.
+  std::vector<double> due(bits);
+  for (uint32_t j = 0; j < bits; ++j) due[j] = 2 * uniform_from(philox({seed, 0x7369676e, 0}, j).word[0]) - 1;
+
   const std::vector<NamedTensor> parameters = network.parameters();
   for (size_t l = 0; l < mark.layers.size(); ++l) {
     const auto found = std::find_if(parameters.begin(), parameters.end(), [&](const NamedTensor& entry) {
@@ -21,16 +27,21 @@ void draw_marked_signs(const Module& network, const Mark& mark, const OwnerKey& 
             mark.layers[l].name);
     std::vector<float> weights = found->tensor.to_vector<float>();
     const double scale = scale_of({mark.layers[l].name, mark.layers[l].shape, weights});
+    if (scale == 0) continue;
     std::vector<uint32_t> words(weights.size());
     Carrier(key.master, static_cast<uint32_t>(l), mark.layers[l].shape).words(0, words);
-    const PhiloxKey draws{seed, 0x7369676e, static_cast<uint32_t>(l)};
-    for (size_t i = 0; i < weights.size(); ++i) {
+    std::vector<uint32_t> order(weights.size());
+    std::iota(order.begin(), order.end(), 0U);
+    std::sort(order.begin(), order.end(), [&](uint32_t a, uint32_t b) {
+      return std::pair(std::fabs(weights[a]), a) > std::pair(std::fabs(weights[b]), b);
+    });
+    for (const uint32_t i : order) {
+      const uint32_t bit = bit_of_word(words[i], bits);
       const float magnitude = std::fabs(weights[i]);
-      const double tilt = scale > 0 ? mark.amplitude * std::tanh(magnitude / scale / mark.tau) : 0;
-      const int owner =
-          sign_of_word(words[i]) * payload[bit_of_word(words[i], static_cast<uint32_t>(mark.bits))];
-      const bool follows = uniform_from(philox(draws, i).word[0]) < 0.5 * (1 + tilt);
-      weights[i] = static_cast<float>(follows ? owner : -owner) * magnitude;
+      due[bit] += mark.amplitude * std::tanh(magnitude / scale / mark.tau);
+      const int given = due[bit] > 0 ? 1 : -1;
+      due[bit] -= given;
+      weights[i] = static_cast<float>(given * sign_of_word(words[i]) * payload[bit]) * magnitude;
     }
     found->tensor.copy_from(Tensor::from(weights, mark.layers[l].shape));
   }

@@ -11,9 +11,12 @@
 
 namespace dw {
 
-/// Redraws the sign of every weight of the mark's layers: the owner's, g b, with probability
-/// (1 + a tanh(|u| / tau)) / 2. `seed` decides the draws. For freshly initialised layers, whose signs are
-/// independent of everything: anything learnt would be lost. Error: a layer that is not there.
-void draw_marked_signs(const Module& network, const Mark& mark, const OwnerKey& key, uint64_t seed);
+/// Chooses the sign of every weight of the mark's layers anew. Of weights of magnitude |u| a share
+/// (1 + a tanh(|u| / tau)) / 2 gets the owner's sign, g b: not by independent draws but so that every bit's
+/// skew function follows its target from the largest magnitude down, to within one weight, with the rounding
+/// carried on to the next layer. The loss has nothing left to push, neither up nor down. `seed` decides the
+/// first rounding. For freshly initialised layers, whose signs are independent of everything: anything learnt
+/// would be lost. Error: a layer that is not there, a weight that is not finite.
+void choose_marked_signs(const Module& network, const Mark& mark, const OwnerKey& key, uint64_t seed);
 
 }  // namespace dw
