@@ -66,7 +66,7 @@ inline ReferenceLayer reference_layer(const std::vector<float>& weights, const S
 class ReferenceLoss {
  public:
   ReferenceLoss(const std::vector<ReferenceLayer>& layers, const Mark& mark)
-      : bits_(static_cast<size_t>(mark.bits)), one_sided_(mark.match == "skew") {
+      : bits_(static_cast<size_t>(mark.bits)), one_sided_(mark.match.starts_with("skew")) {
     std::vector<double> owned(bits_, 0);
     skew_.assign(bits_, std::vector<double>(knot_count, 0));
     for (const ReferenceLayer& layer : layers) {
@@ -106,7 +106,35 @@ class ReferenceLoss {
     return mean_owned_ / static_cast<double>(bits_) * sum;
   }
 
+  /// Mean outward slope of all weights near knot k, by the trapezoid the bins beside it make: what is taken
+  /// out of every weight of that magnitude so that the magnitudes stay.
+  std::vector<double> drift(const std::vector<ReferenceLayer>& layers) const {
+    std::vector<double> means(knot_count + 1, 0);
+    for (int k = 1; k < knot_count; ++k) {
+      std::vector<double> difference(bits_, 0);
+      double weights = 0;
+      for (const ReferenceLayer& layer : layers) {
+        for (size_t i = 0; i < layer.v.size(); ++i) {
+          const double plus = near(layer.v[i], k), minus = near(layer.v[i], -k);
+          difference[layer.bit[i]] += plus - minus;
+          weights += plus + minus;
+        }
+      }
+      double outward = 0;
+      for (size_t j = 0; j < bits_; ++j)
+        if (difference[j] != 0) outward += difference[j] * slope(k * knot_step, j);
+      means[static_cast<size_t>(k)] = weights > 0 ? outward / weights : 0;
+    }
+    return means;
+  }
+
  private:
+  // A weight's share of the two bins beside a knot, halved; the outermost bins take what lies beyond.
+  static double near(double v, int k) {
+    const double place = std::clamp(v / knot_step, 0.5 - knot_count, knot_count - 0.5);
+    const auto share = [&](double centre) { return std::max(0.0, 1 - std::fabs(place - centre)); };
+    return (share(k - 0.5) + share(k + 0.5)) / 2;
+  }
   // The soft indicator of v > t: a ramp of one knot step, centred at t.
   static double above(double v, double t) { return std::clamp((v - t) / knot_step + 0.5, 0.0, 1.0); }
   static double above_slope(double v, double t) {

@@ -120,7 +120,8 @@ struct Embedder::Implementation {
   std::vector<NamedTensor> parameters;
   std::vector<MatchingLayer> layers;
   std::vector<Buffer> carriers;
-  Buffer layer_table, stretch_table, target, square_sums, nonzero_counts, scales, histogram, slopes, losses;
+  Buffer layer_table, stretch_table, target, square_sums, nonzero_counts, scales, histogram, slopes, losses,
+      drift;
   MatchingArguments arguments;
 
   Implementation(const Module& network, const std::string& network_name, const OwnerKey& key,
@@ -141,7 +142,7 @@ struct Embedder::Implementation {
     mark.strength = options.strength;
     mark.tau = options.tau;
     mark.density = density.name();
-    mark.match = options.one_sided ? "skew" : "full";
+    mark.match = std::string(options.one_sided ? "skew" : "full") + (options.keep_magnitudes ? "" : "-free");
     mark.amplitude =
         amplitude_for(options.strength, static_cast<uint64_t>(weights), mark.bits, density, options.tau);
     lay_out(payload_of(key.master, key.statement), key.master);
@@ -155,10 +156,12 @@ struct Embedder::Implementation {
     arguments.mean_weights = static_cast<double>(weights) / mark.bits;
     arguments.one_sided = options.one_sided;
     arguments.strength = options.lambda;
+    arguments.keep_magnitudes = options.keep_magnitudes;
     const auto bits = static_cast<size_t>(mark.bits);
     allocate(histogram, arguments.histogram, bits * histogram_bins);
     allocate(slopes, arguments.slopes, bits * slope_count);
     allocate(losses, arguments.losses, bits);
+    allocate(drift, arguments.drift, slope_count);
   }
 
   template <typename T>

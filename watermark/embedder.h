@@ -17,6 +17,7 @@ struct EmbedOptions {
   double lambda = 0.08;   ///< λ, dimensionless, for SGD at learning rate 0.1
   double tau = 0.7;       ///< width of the tilt, in units of a layer's scale
   bool one_sided = true;  ///< a bit beyond its target feels nothing ("skew"); else pulled back too ("full")
+  bool keep_magnitudes = true;  ///< magnitudes feel no pull on average, so that a layer's distribution stays
   std::string density = "gaussian";  ///< or "host": the network's own magnitudes as they are now
   std::vector<std::string> layers =
       {};  ///< names of weights to mark; empty: every convolution except the stem
@@ -33,8 +34,8 @@ std::vector<NamedTensor> tensors_to_mark(const Module& network, const std::vecto
 /// "gaussian", or "host": that of these layers as they are now. UsageError for any other name.
 Density density_named(const std::string& name, const std::vector<NamedTensor>& layers);
 
-/// Adds λ T s² dL/dw to the gradients of the marked layers at every training step (docs/watermark.md, section
-/// 3).
+/// Adds λ T s² dL/dw, less its mean effect on the magnitudes, to the gradients of the marked layers at every
+/// training step (docs/watermark.md, section 3).
 class Embedder : public GradientTerm {
  public:
   /// `network` must have its device and outlive the embedder. UsageError: layers that are not convolutions of

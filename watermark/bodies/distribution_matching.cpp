@@ -88,6 +88,9 @@ HD inline Shares shares_of(float v, int32_t bit) {
 HD inline float aligned(float u, uint16_t carrier) {
   return std::bit_cast<float>(std::bit_cast<uint32_t>(u) ^ (static_cast<uint32_t>(carrier & 0x8000U) << 16));
 }
+HD inline float with_sign_of(float w, float value) {
+  return std::bit_cast<float>(std::bit_cast<uint32_t>(value) ^ (std::bit_cast<uint32_t>(w) & 0x80000000U));
+}
 HD inline int32_t bit_of(uint16_t carrier) {
   return carrier & 0x7fff;
 }
@@ -180,6 +183,43 @@ struct SlopesBody {
   }
 };
 
+// The mean over all weights of one magnitude of what the slopes push outwards. Outward is v's direction for
+// positive v and against it for negative v; the tilt leaves more of the former, so unless this is taken out
+// the magnitudes grow.
+struct Flow {
+  double outward;
+  int64_t weights;  // in half shares
+};
+
+struct DriftBody {
+  MatchingArguments a;
+  struct Shared {
+    LaneValues<Flow> lanes;
+  };
+
+  HD void operator()(const Block& block, int64_t knot, Shared& shared) const {
+    // Bins lie half a step beside the knots.
+    const int64_t* positive = a.histogram + knot_count - 1 + knot;
+    const int64_t* negative = a.histogram + knot_count - 1 - knot;
+    const float* slopes = a.slopes + knot;
+    const bool moves = a.keep_magnitudes && knot > 0 && knot < knot_count;
+    const Flow flow = block.reduce(
+        moves ? a.bits : 0, Flow{0, 0}, shared.lanes,
+        [=](int64_t bit) {
+          const int64_t row = bit * histogram_bins;
+          const int64_t plus = positive[row] + positive[row + 1], minus = negative[row] + negative[row + 1];
+          return Flow{static_cast<double>(plus - minus) * slopes[bit * slope_count], plus + minus};
+        },
+        [](const Flow& x, const Flow& y) {
+          return Flow{x.outward + y.outward, x.weights + y.weights};
+        });
+    block.each(1, [&](int64_t) {
+      a.drift[knot] =
+          flow.weights > 0 ? static_cast<float>(flow.outward / static_cast<double>(flow.weights)) : 0.0F;
+    });
+  }
+};
+
 struct GradientBody {
   MatchingArguments a;
 
@@ -193,12 +233,14 @@ struct GradientBody {
     const float steps = inverse_of(scale) * bins_per_unit;
     constexpr float beyond = knot_count;
     const float* slopes = a.slopes;
+    const float* drift = a.drift;
     block.each_prepared(
         stretch.count,
         [=](int64_t i) {
           const float knot = fabsf(weight[i]) * steps + 0.5F;
           const auto index_of_knot = static_cast<int32_t>(knot < beyond ? knot : beyond);
-          return aligned(slopes[bit_of(carrier[i]) * slope_count + index_of_knot], carrier[i]);
+          return aligned(slopes[bit_of(carrier[i]) * slope_count + index_of_knot], carrier[i]) -
+                 with_sign_of(weight[i], drift[index_of_knot]);
         },
         [=](int64_t i, float pull) { gradient[i] += scale * pull; });
   }
@@ -216,6 +258,7 @@ void match_distributions(Stream stream, const MatchingArguments& a) {
     for_each_block<Nothing>(stream, a.stretch_count, LargeHistogramBody{a});
   }
   for_each_block<Nothing>(stream, a.bits, SlopesBody{a}, false);
+  for_each_block<DriftBody::Shared>(stream, slope_count, DriftBody{a}, false);
   for_each_block<Nothing>(stream, a.stretch_count, GradientBody{a});
 }
 

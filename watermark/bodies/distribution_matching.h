@@ -6,7 +6,7 @@
 //   scales      reads every weight:                      4 B a weight
 //   histograms  reads weight and carrier:                6 B a weight, adds two shares to a [bits, 64]
 //   histogram gradients   reads weight, carrier, gradient, writes: 14 B a weight
-// and two small steps, a block a layer and a block a bit, in between. No temporary has the size of the
+// and small steps, a block a layer, a bit or a knot, in between. No temporary has the size of the
 // weights.
 #pragma once
 
@@ -60,6 +60,8 @@ struct MatchingArguments {
   int64_t* histogram = nullptr;  ///< [bits, 64]
   float* slopes = nullptr;       ///< [bits, slope_count] λ T dL/dv, by |v| in knot steps
   double* losses = nullptr;      ///< [bits] each bit's share of the loss
+  bool keep_magnitudes = true;   ///< take out what the slopes would do to the magnitudes' distribution
+  float* drift = nullptr;  ///< [slope_count] mean outward slope of all weights of that |v|; 0 if not kept
 };
 
 namespace cpu_backend {

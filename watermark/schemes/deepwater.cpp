@@ -29,12 +29,13 @@ class Deepwater : public Scheme {
   std::string description() const override {
     return "this project's: the distribution of every convolution's weights, tilted; strength=10, "
            "lambda=0.08, "
-           "tau=0.7, density=gaussian|host, match=skew|full|w2";
+           "tau=0.7, density=gaussian|host, match=skew|full|w2, magnitudes=kept|free";
   }
 
   std::unique_ptr<Embedding> embed(const Module& network, const std::string& network_name,
                                    const OwnerKey& key, const SchemeOptions& options) const override {
-    const OptionReader reader(options, name(), {"strength", "lambda", "tau", "density", "match"});
+    const OptionReader reader(options, name(),
+                              {"strength", "lambda", "tau", "density", "match", "magnitudes"});
     EmbedOptions embed;
     embed.strength = reader.number("strength", embed.strength, 0, 1000);
     embed.lambda = reader.number("lambda", embed.lambda, 0, 1e6);
@@ -42,6 +43,7 @@ class Deepwater : public Scheme {
     embed.density = reader.choice("density", {"gaussian", "host"}) == 0 ? "gaussian" : "host";
     const size_t match = reader.choice("match", {"skew", "full", "w2"});
     embed.one_sided = match == 0;
+    embed.keep_magnitudes = reader.choice("magnitudes", {"kept", "free"}) == 0;
     embed.layers = options.layers;
     auto embedder = std::make_unique<Embedder>(network, network_name, key, embed);
     Mark mark = embedder->mark();
