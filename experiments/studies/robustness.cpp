@@ -1,0 +1,135 @@
+#include "experiments/studies/robustness.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "experiments/studies/summary.h"
+
+namespace dw {
+
+void Outcome::add(const Json& reading) {
+  ++runs;
+  bits = reading["bits"].get<int>();
+  const int errors = reading["errors"].get<int>();
+  accuracy.push_back(100 * reading["accuracy"].get<double>());
+  error_rate.push_back(100.0 * errors / bits);
+  worst_errors = std::max(worst_errors, errors);
+  weakest_log2_p = std::max(weakest_log2_p, reading["log2_p"].get<double>());
+}
+
+double Outcome::mean_accuracy() const {
+  return moments_of(accuracy).mean;
+}
+double Outcome::mean_error_rate() const {
+  return moments_of(error_rate).mean;
+}
+
+Outcome attack_networks(ExperimentContext& context, NetworkRequest request, const std::string& attack,
+                        uint64_t seeds) {
+  Outcome outcome;
+  for (uint64_t seed = 1; seed <= seeds; ++seed) {
+    request.seed = seed;
+    try {
+      outcome.add(context.attacked(request, attack, seed));
+    } catch (const UsageError&) {
+      throw;
+    } catch (const Error& error) {
+      // The trainer's word for numbers that ran away: the thief has destroyed what was stolen.
+      if (std::string_view(error.what()).find("training stopped") == std::string_view::npos) throw;
+      ++outcome.runs;
+      ++outcome.destroyed;
+    }
+  }
+  return outcome;
+}
+
+std::vector<Contender> ours_and_uchida(uint64_t seeds) {
+  return {{"deepwater", {.scheme = "deepwater"}, seeds}, {"uchida", {.scheme = "uchida"}, seeds}};
+}
+
+RobustnessGrid run_grid(ExperimentContext& context, std::vector<AttackRow> rows,
+                        std::vector<Contender> contenders) {
+  RobustnessGrid grid{std::move(rows), std::move(contenders), {}};
+  for (const AttackRow& row : grid.rows) {
+    std::vector<Outcome>& outcomes = grid.outcomes.emplace_back();
+    for (const Contender& contender : grid.contenders)
+      outcomes.push_back(attack_networks(context, contender.request, row.attack, contender.seeds));
+  }
+  return grid;
+}
+
+const Outcome& RobustnessGrid::at(const std::string& attack, size_t contender) const {
+  const auto row = std::ranges::find(rows, attack, &AttackRow::attack);
+  require(row != rows.end(), "attack {} was not run", attack);
+  return outcomes[static_cast<size_t>(row - rows.begin())][contender];
+}
+
+Table RobustnessGrid::table() const {
+  const bool any_known = std::ranges::any_of(rows, [](const AttackRow& row) { return !row.known.empty(); });
+  std::vector<std::string> header{"attack"};
+  for (const Contender& contender : contenders)
+    for (const char* const column : {"accuracy %", "bit errors %", "log₂ p"})
+      header.push_back(contender.name + " " + column);
+  if (any_known) header.emplace_back("uchida elsewhere");
+  Table result(header);
+  for (size_t r = 0; r < rows.size(); ++r) {
+    std::vector<std::string> cells{rows[r].label};
+    for (const Outcome& outcome : outcomes[r]) {
+      if (outcome.accuracy.empty()) {
+        cells.insert(cells.end(), {"destroyed", "-", "-"});
+        continue;
+      }
+      const std::string lost =
+          outcome.destroyed == 0 ? "" : fmt::format(" ({} of {} destroyed)", outcome.destroyed, outcome.runs);
+      cells.push_back(spread(outcome.accuracy) + lost);
+      cells.push_back(spread(outcome.error_rate));
+      cells.push_back(fmt::format("{:.0f}", outcome.weakest_log2_p));
+    }
+    if (any_known) cells.push_back(rows[r].known);
+    result.add_row(std::move(cells));
+  }
+  return result;
+}
+
+Goal no_errors_goal(const std::string& statement, const std::vector<Outcome>& outcomes) {
+  int readings = 0, worst = 0, bits = 0;
+  for (const Outcome& outcome : outcomes) {
+    readings += static_cast<int>(outcome.accuracy.size());
+    worst = std::max(worst, outcome.worst_errors);
+    bits = std::max(bits, outcome.bits);
+  }
+  return {statement, fmt::format("at most {} of {} bits wrong in {} readings", worst, bits, readings),
+          readings > 0 && worst == 0};
+}
+
+Goal proof_goal(const std::string& statement, const std::vector<Outcome>& outcomes, double log2_p) {
+  int readings = 0;
+  double weakest = -1e9;
+  for (const Outcome& outcome : outcomes) {
+    readings += static_cast<int>(outcome.accuracy.size());
+    weakest = std::max(weakest, outcome.weakest_log2_p);
+  }
+  return {statement, fmt::format("weakest p = 2^{:.0f} in {} readings", weakest, readings),
+          readings > 0 && weakest <= log2_p};
+}
+
+Goal not_worse_goal(const std::string& statement, const RobustnessGrid& grid, bool strictly) {
+  std::vector<std::string> misses;
+  size_t compared = 0;
+  for (size_t r = 0; r < grid.rows.size(); ++r) {
+    const Outcome &ours = grid.outcomes[r].at(0), &theirs = grid.outcomes[r].at(1);
+    if (ours.accuracy.empty() || theirs.accuracy.empty()) continue;
+    ++compared;
+    const double difference = ours.mean_error_rate() - theirs.mean_error_rate();
+    if (strictly ? difference >= 0 : difference > 0)
+      misses.push_back(fmt::format("{} ({:.2f} against {:.2f} %)", grid.rows[r].label, ours.mean_error_rate(),
+                                   theirs.mean_error_rate()));
+  }
+  return {statement,
+          misses.empty()
+              ? fmt::format("so in all {} attacks", compared)
+              : fmt::format("not so in {} of {}: {}", misses.size(), compared, fmt::join(misses, ", ")),
+          compared > 0 && misses.empty()};
+}
+
+}  // namespace dw

@@ -1,0 +1,70 @@
+// What the robustness experiments share: an attack on the networks of several seeds, its table row, its
+// verdict.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "experiments/experiment.h"
+
+namespace dw {
+
+/// One attack on one scheme's networks, over seeds.
+struct Outcome {
+  std::vector<double> accuracy;    ///< %
+  std::vector<double> error_rate;  ///< %
+  int runs = 0;
+  int destroyed = 0;  ///< runs whose training no longer gave finite numbers: nothing is left to steal
+  int bits = 0;
+  int worst_errors = 0;
+  double weakest_log2_p = -1e9;
+
+  void add(const Json& reading);
+  double mean_accuracy() const;
+  double mean_error_rate() const;
+};
+
+/// The attack on the networks of seeds 1 .. `seeds`, otherwise as `request`; the seed is the attack's too.
+Outcome attack_networks(ExperimentContext& context, NetworkRequest request, const std::string& attack,
+                        uint64_t seeds);
+
+/// A scheme as a column: its name in the table, and how its networks are asked for.
+struct Contender {
+  std::string name;
+  NetworkRequest request;
+  uint64_t seeds = 1;
+};
+/// Ours and Uchida's with random X, one block, lambda 0.01.
+std::vector<Contender> ours_and_uchida(uint64_t seeds);
+
+struct AttackRow {
+  std::string label;
+  std::string attack;
+  std::string known = {};  ///< of Uchida's scheme, elsewhere
+};
+
+/// Every attack on every contender: outcomes[row][contender] and their table.
+struct RobustnessGrid {
+  std::vector<AttackRow> rows;
+  std::vector<Contender> contenders;
+  std::vector<std::vector<Outcome>> outcomes;
+
+  const Outcome& at(const std::string& attack, size_t contender) const;
+  Table table() const;
+};
+RobustnessGrid run_grid(ExperimentContext& context, std::vector<AttackRow> rows,
+                        std::vector<Contender> contenders);
+
+/// No bit wrong in any of these; states the worst.
+Goal no_errors_goal(const std::string& statement, const std::vector<Outcome>& outcomes);
+/// p at most 2^log2_p in all of these.
+Goal proof_goal(const std::string& statement, const std::vector<Outcome>& outcomes, double log2_p);
+/// The first contender's mean error rate is not above (or, where `strictly`, below) the second's in each row.
+Goal not_worse_goal(const std::string& statement, const RobustnessGrid& grid, bool strictly = false);
+
+inline constexpr const char* uchida_source =
+    "Known of Uchida's scheme with random X (published up to 65 % pruned, arXiv 1701.04082; beyond, not from "
+    "its "
+    "paper), on WRN-10-4 and CIFAR-10.";
+
+}  // namespace dw
