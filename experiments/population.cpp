@@ -16,7 +16,6 @@
 #include "datasets/image_batches.h"
 #include "experiments/progress.h"
 #include "layers/networks.h"
-#include "watermark/marked_start.h"
 
 namespace dw {
 namespace {
@@ -71,7 +70,6 @@ One train_one(const Dataset& data, Device device, const Population& population, 
   if (!population.scheme.empty()) {
     embedding = scheme_named(population.scheme).embed(*network, population.network, key, population.options);
     if (population.scheme == "deepwater") result.amplitude = embedding->mark().amplitude;
-    if (population.marked_start) choose_marked_signs(*network, embedding->mark(), key, seed);
   }
   ImageBatches pictures(data.train, {.batch_size = plan.batch, .seed = seed, .drop_last = true, .workers = 0},
                         {default_augmentation(data), data.statistics, seed}, device);
@@ -125,10 +123,10 @@ std::vector<One> train_all(const Dataset& data, Device device, const Population&
 std::string name_of(const Population& population, const PopulationPlan& plan) {
   std::string options;
   for (const auto& [name, value] : population.options.values) options += fmt::format(" {}={}", name, value);
-  return fmt::format("population {} {}{} {} bits{}, {} networks from seed {}, {} steps of {}{}",
+  return fmt::format("population {} {}{} {} bits, {} networks from seed {}, {} steps of {}{}",
                      population.network, population.scheme.empty() ? "unmarked" : population.scheme, options,
-                     population.bits, population.marked_start ? " marked start" : "", plan.networks,
-                     plan.first_seed, plan.steps, plan.batch, plan.halved ? ", halved pictures" : "");
+                     population.bits, plan.networks, plan.first_seed, plan.steps, plan.batch,
+                     plan.halved ? ", halved pictures" : "");
 }
 
 // Six digits are far below what training's randomness moves, and keep cells small.

@@ -17,7 +17,6 @@ struct Population {
   std::string scheme = {};  ///< empty: unmarked
   SchemeOptions options = {};
   int bits = 64;
-  bool marked_start = false;  ///< signs of the initial weights follow the marked density, see marked_start.h
 };
 
 /// How each of them is trained, on one thread; as many at once as there are threads.

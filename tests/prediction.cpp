@@ -76,7 +76,7 @@ TEST_CASE("marked start: the owner reads every bit, and magnitudes are those of 
   const Model before = model_of(*network, {});
   const OwnerKey key = fixed_key(64);
   const Mark mark = Embedder(*network, "wrn-10-1", key, {}).mark();
-  choose_marked_signs(*network, mark, key, 5);
+  choose_marked_signs(*network, mark, key);
   const Model after = model_of(*network, {});
 
   std::vector<LayerWeights> layers;
@@ -122,5 +122,5 @@ TEST_CASE("marked start: the owner reads every bit, and magnitudes are those of 
 
   Mark foreign = mark;
   foreign.layers[0].name = "nowhere";
-  CHECK_THROWS_AS(choose_marked_signs(*network, foreign, key, 5), Error);
+  CHECK_THROWS_AS(choose_marked_signs(*network, foreign, key), Error);
 }

@@ -5,18 +5,16 @@
 #include <numeric>
 
 #include "kernels/error.h"
-#include "kernels/philox.h"
 #include "watermark/carrier.h"
 #include "watermark/reader.h"
 
 namespace dw {
 
-void choose_marked_signs(const Module& network, const Mark& mark, const OwnerKey& key, uint64_t seed) {
+void choose_marked_signs(const Module& network, const Mark& mark, const OwnerKey& key) {
   const std::vector<int8_t> payload = payload_of(key.master, key.statement);
   const auto bits = static_cast<uint32_t>(mark.bits);
   // Owner's signs due but not given yet, less those given too many.
-  std::vector<double> due(bits);
-  for (uint32_t j = 0; j < bits; ++j) due[j] = 2 * uniform_from(philox({seed, 0x7369676e, 0}, j).word[0]) - 1;
+  std::vector<double> due(bits, 0);
 
   const std::vector<NamedTensor> parameters = network.parameters();
   for (size_t l = 0; l < mark.layers.size(); ++l) {

@@ -1,5 +1,6 @@
 // This project's scheme (docs/watermark.md): Embedder and Reader behind the interface that all schemes share.
 #include "watermark/embedder.h"
+#include "watermark/marked_start.h"
 #include "watermark/schemes/options.h"
 #include "watermark/schemes/schemes.h"
 #include "watermark/schemes/term_embedding.h"
@@ -29,13 +30,14 @@ class Deepwater : public Scheme {
   std::string description() const override {
     return "this project's: the distribution of every convolution's weights, tilted; strength=10, "
            "lambda=0.08, "
-           "tau=0.7, density=gaussian|host, match=skew|full|w2, magnitudes=kept|free";
+           "tau=0.7, density=gaussian|host, match=skew|full|w2, magnitudes=kept|free, start=random|marked "
+           "(from scratch only)";
   }
 
   std::unique_ptr<Embedding> embed(const Module& network, const std::string& network_name,
                                    const OwnerKey& key, const SchemeOptions& options) const override {
     const OptionReader reader(options, name(),
-                              {"strength", "lambda", "tau", "density", "match", "magnitudes"});
+                              {"strength", "lambda", "tau", "density", "match", "magnitudes", "start"});
     EmbedOptions embed;
     embed.strength = reader.number("strength", embed.strength, 0, 1000);
     embed.lambda = reader.number("lambda", embed.lambda, 0, 1e6);
@@ -47,6 +49,7 @@ class Deepwater : public Scheme {
     embed.layers = options.layers;
     auto embedder = std::make_unique<Embedder>(network, network_name, key, embed);
     Mark mark = embedder->mark();
+    if (reader.choice("start", {"random", "marked"}) == 1) choose_marked_signs(network, mark, key);
     if (match < 2) return std::make_unique<TermEmbedding>(std::move(mark), std::move(embedder));
     mark.match = "w2";
     const std::vector<NamedTensor> layers = tensors_to_mark(network, embed.layers);
