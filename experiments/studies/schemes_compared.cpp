@@ -113,12 +113,16 @@ std::vector<BinomialDraw> strangers(const Model& model, const OwnerKey& key, con
   return strangers_agreement(predictions_of(model, set, device), key.statement, mark, null_seed, keys);
 }
 
+int stranger_count(const ExperimentContext& context) {
+  return context.choose(200, 1000, 1000);
+}
+
 struct Calibration {
   double marked = 0, unmarked = 0;  // KS p-values
 };
 
 Calibration calibration_of(ExperimentContext& context, const std::string& scheme) {
-  const int keys = context.choose(200, 1000, 1000);
+  const int keys = stranger_count(context);
   const Json found = context.cell(fmt::format("{} strangers' keys read {}", keys, scheme), [&]() -> Json {
     const TrainedFile marked = context.network(request_of(scheme, 1)),
                       unmarked = context.network({.seed = 1});
@@ -249,13 +253,14 @@ Findings run(ExperimentContext& context) {
   }
 
   Findings findings;
-  findings.sections.push_back({.title = "Accuracy and strangers' keys",
-                               .text = "Change against the unmarked network of the same seed. Strangers: "
-                                       "p-value of the fit of 1,000 random "
-                                       "keys' matches to the binomial, on the unmarked and on the marked "
-                                       "network; below 0.01 the scheme's "
-                                       "p-values would not be trusted.",
-                               .table = accuracy});
+  findings.sections.push_back(
+      {.title = "Accuracy and strangers' keys",
+       .text = fmt::format(
+           "Change against the unmarked network of the same seed. Strangers: p-value of the fit of "
+           "{} random keys' matches to the binomial, on the unmarked and on the marked network; "
+           "below 0.01 the scheme's p-values would not be trusted.",
+           stranger_count(context)),
+       .table = accuracy});
   findings.sections.push_back({.title = "Bit errors after attacks",
                                .text = "Bit error rate and, in brackets, accuracy after the attack in %. For "
                                        "the trigger set, wrong labels of "
