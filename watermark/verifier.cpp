@@ -190,7 +190,8 @@ void calibrate(Verdict& verdict, const std::vector<BinomialDraw>& null, const Ve
   verdict.log10_p = verdict.log2_p * std::numbers::ln2 / std::numbers::ln10;
   verdict.null_keys = options.null_keys;
   std::vector<double> matches;
-  for (const BinomialDraw& draw : null) matches.push_back(static_cast<double>(draw.successes));
+  for (const BinomialDraw& draw : null)
+    if (draw.trials > 0) matches.push_back(static_cast<double>(draw.successes));
   const Moments moments = moments_of(matches);
   verdict.null_matches_mean = moments.mean;
   verdict.null_matches_deviation = moments.deviation;
