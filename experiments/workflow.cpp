@@ -175,8 +175,7 @@ std::vector<int64_t> predictions_of(const Model& model, const ImageSet& set, Dev
   require(set.channels == spec.channels && set.height == spec.height && set.width == spec.width,
           "the model reads {}x{} pictures of {} channels, found {}x{} of {}", spec.width, spec.height,
           spec.channels, set.width, set.height, set.channels);
-  const std::unique_ptr<Module> network = make_network(spec);
-  load_into(*network, model);
+  const std::unique_ptr<Module> network = network_of(model);
   network->to(device);
   network->train(false);
   ImageBatches batches(set, {.batch_size = evaluation_batch, .shuffle = false},

@@ -24,7 +24,8 @@ struct Forgery {
 /// Matches of `bits` needed for p <= 2^threshold_log2_p; bits + 1 where none suffice.
 int matches_needed(int bits, double threshold_log2_p);
 
-/// A message chosen after reading: random keys, each with the payload it happens to read.
+/// A message chosen after reading: random keys, each with the payload it happens to read. Fails where the
+/// carrier depends on the message.
 Forgery forge_message(const MarkReader& reader, int bits, int64_t tries, uint64_t seed,
                       double threshold_log2_p = -64);
 

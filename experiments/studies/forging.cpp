@@ -47,7 +47,9 @@ void add_row(Table& table, const std::string& scheme, const std::string& chosen,
       {scheme, chosen,
        fmt::format("{} of {}", forgery["successes"].get<int64_t>(), forgery["tries"].get<int64_t>()),
        fmt::format("{} of {}", forgery["best_matches"].get<int>(), forgery["bits"].get<int>()),
-       chance == 0 ? "1 try" : fmt::format("2^{:.0f} tries", -chance)});
+       chance != 0                                ? fmt::format("2^{:.0f} tries", -chance)
+       : forgery["successes"] == forgery["tries"] ? "1 try"
+                                                  : "not so"});
 }
 
 Findings run(ExperimentContext& context) {
@@ -112,7 +114,9 @@ Findings run(ExperimentContext& context) {
                "claim must "
                "also be older than the owner's.",
        .table = table,
-       .caption = "Rows marked `not allowed` show what would happen without that rule."});
+       .caption = "Rows marked `not allowed` show what would happen without that rule. NeuralMark's carrier "
+                  "is derived "
+                  "from the message, so that its message cannot be fitted afterwards."});
   findings.goals.push_back({"no key found by searching proves ownership",
                             fmt::format("best of {} tries: {}", searched, fmt::join(searches, ", ")),
                             !any_search_won});
