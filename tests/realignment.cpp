@@ -132,7 +132,7 @@ TEST_CASE("realignment: a chain without batch norm, and a new last layer") {
 TEST_CASE("realignment gives a stranger nothing: matches of unmarked networks follow the binomial") {
   const Marked owner;
   std::vector<BinomialDraw> draws;
-  for (uint32_t seed = 0; seed < 60; ++seed) {
+  for (uint32_t seed = 0; seed < 30; ++seed) {
     Model stranger = random_model(wide, 1000 + seed);
     const Weights weights = natural_weights(owner.mark, 2000 + seed);
     for (size_t l = 0; l < weights.size(); ++l) stranger.at(owner.mark.layers[l].name).values = weights[l];
@@ -142,8 +142,8 @@ TEST_CASE("realignment gives a stranger nothing: matches of unmarked networks fo
   CHECK(binomial_fit_p_value(draws, 1) > 0.001);
   double sum = 0;
   for (const BinomialDraw& draw : draws) sum += static_cast<double>(draw.successes);
-  const double deviation = std::sqrt(256.0 / 4 / 60);
-  CHECK(std::fabs(sum / 60 - 128) < 4 * deviation);
+  const double deviation = std::sqrt(256.0 / 4 / 30);
+  CHECK(std::fabs(sum / 30 - 128) < 4 * deviation);
 }
 
 TEST_CASE("realignment: what cannot be compared is refused") {

@@ -57,8 +57,8 @@ Model read_model(const std::filesystem::path& path) {
   const SafetensorsFile file = SafetensorsFile::open(path);
   Model model{file.metadata(), {}};
   for (const auto& [name, entry] : file.entries()) {
-    require(is_floating(entry.dtype), "{}: expected floating-point tensors, found {} in {}",
-            path.string(), entry.dtype, name);
+    require(is_floating(entry.dtype), "{}: expected floating-point tensors, found {} in {}", path.string(),
+            entry.dtype, name);
     model.tensors.push_back({name, entry.shape, file.read_f32(name)});
   }
   return model;
