@@ -22,6 +22,10 @@ struct Options {
   CommonOptions common;
 };
 
+// Nothing makes up for weights that move without data: ten, the default of training, would cost small
+// networks dear.
+constexpr const char* default_data_free_strength = "2";
+
 void check(const Options& options) {
   const bool one = options.model.empty() != options.teacher.empty();
   if (!one)
@@ -92,6 +96,7 @@ int run_without_data(const Options& options) {
   request.key = options.key;
   request.scheme = options.scheme;
   request.options = scheme_options_of(options);
+  if (options.scheme == "deepwater") request.options.values.emplace("strength", default_data_free_strength);
   request.device = parse_device(options.common.device);
   request.steps = options.steps;
   if (options.rate > 0) request.rate = options.rate;
@@ -210,7 +215,7 @@ void add_embed_command(CLI::App& program, Action& action) {
       ->capture_default_str();
   app.add_option("--option", options->scheme_options, "NAME=VALUE of the scheme; as often as needed")
       ->allow_extra_args(false);
-  app.add_option("--strength", options->strength, "Same as --option strength=");
+  app.add_option("--strength", options->strength, "Same as --option strength=; default without data 2");
   app.add_option("--lambda", options->lambda, "Same as --option lambda=: weight of the mark's loss");
   app.add_option("--layers", options->layers, "Weights that carry the mark; default: the scheme's choice");
   app.add_option("--epochs", options->epochs, "Passes over the training images; default 3, distilling 8")
@@ -249,7 +254,8 @@ void add_embed_command(CLI::App& program, Action& action) {
 Three ways to mark what is trained already:
   --model with --data   fine-tunes: a few epochs on the task, with the mark
   --model, --no-data    reads no picture: minimises half the squared distance from the model plus the mark's loss,
-                        and says how far the weights moved
+                        and says how far the weights moved: by about strength / sqrt(weights a bit) of their norm,
+                        for which nothing makes up, so the default strength is 2
   --teacher             trains a fresh student on the teacher's softened answers, with the true labels or, with
                         --soft-only, without
 

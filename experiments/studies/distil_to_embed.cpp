@@ -5,8 +5,11 @@
 namespace dw {
 namespace {
 
+constexpr int64_t quick_epochs = 3;  // minutes for all students together
+
 Findings run(ExperimentContext& context) {
   const auto seeds = context.choose<uint64_t>(1, 2, 3);
+  const int64_t epochs = context.preset() == Preset::quick ? quick_epochs : context.settings().recipe.epochs;
   std::vector<std::string> header{"seed",       "student learns from", "mark",
                                   "accuracy %", "bit errors",          "log₂ p"};
   for (const int percent : pruned_percents) header.push_back(fmt::format("errors, {} % pruned", percent));
@@ -32,6 +35,7 @@ Findings run(ExperimentContext& context) {
       const bool soft = situation == Situation::distil_soft;
       NetworkRequest student{.seed = 100 + seed};
       student.situation = situation;
+      student.epochs = epochs;
       student.host = {teacher};
       const EmbeddingMeasurement plain = measure_embedding(context, student);
       student.scheme = "deepwater";
@@ -50,9 +54,9 @@ Findings run(ExperimentContext& context) {
   findings.sections.push_back(
       {.title = "Students of an unmarked teacher",
        .text = fmt::format(
-           "Temperature {}, weight of the soft targets beside the labels {}. Marked against unmarked "
-           "students: {} points with labels, {} without.",
-           options.temperature, options.alpha, spread(labelled_loss, true), spread(soft_loss, true)),
+           "Students learn for {} epochs at temperature {}; beside the labels, the soft targets weigh "
+           "{}. Marked against unmarked students: {} points with labels, {} without.",
+           epochs, options.temperature, options.alpha, spread(labelled_loss, true), spread(soft_loss, true)),
        .table = table,
        .caption = "Teacher and student are the same kind of network; the student starts from "
                   "other values."});
