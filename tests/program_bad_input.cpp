@@ -40,7 +40,7 @@ TEST_CASE("program: wrong arguments are refused with exit code 2") {
     check_refused(evidence.folder, arguments, usage, why);
   };
   refused({}, "subcommand");
-  refused({"embed"}, "embed");
+  refused({"embroider"}, "embroider");
   refused({"data"}, "subcommand");
   refused({"keygen", "--out", out}, "--owner");
   refused({"keygen", "--owner", "Ada"}, "--out");

@@ -21,8 +21,9 @@ bool has_keys(const nlohmann::json& object, const std::vector<std::string>& keys
 
 TEST_CASE("program: every subcommand teaches by example") {
   const std::vector<std::vector<std::string>> commands{
-      {"keygen"},  {"train"}, {"prune"},        {"eval"},         {"verify"},
-      {"inspect"}, {"demo"},  {"data", "list"}, {"data", "show"}, {"data", "convert"}};
+      {"keygen"},    {"train"},  {"embed"},        {"prune"},        {"attack"},
+      {"eval"},      {"verify"}, {"inspect"},      {"triggers"},     {"predict"},
+      {"reproduce"}, {"demo"},   {"data", "list"}, {"data", "show"}, {"data", "convert"}};
   const std::string overview = output_of({"--help"});
   CHECK(contains(overview, "A first session"));
   for (std::vector<std::string> command : commands) {
@@ -78,6 +79,33 @@ TEST_CASE("program: a pruned copy is OWNED and says how many weights are zero") 
     has_keys(report, {"model", "zeros", "scope"});
     CHECK(json_of(evidence.verify("pruned")).at("verdict") == "OWNED");
   }
+}
+
+TEST_CASE("program: a transformed copy is OWNED once it is aligned to the original") {
+  const ScratchFolder folder;
+  const auto at = [&](const std::string& name) { return (folder / name).string(); };
+  const nlohmann::json key =
+      json_of({"keygen", "--owner", "Ada Lovelace", "--bits", "128", "--out", at("owner.key")});
+  const std::string original = at("original.safetensors"), moved = at("moved.safetensors");
+  // The mark is there from the start; one small step leaves it so.
+  json_of({"train", "--net", "wrn-10-1", "--data", "synthetic:train=64,test=32", "--epochs", "1", "--lr",
+           "0.001", "--key", at("owner.key"), "--strength", "7", "--option", "start=marked", "--out",
+           original});
+  json_of({"attack", "permute,rescale,flip,dummy", original, moved});
+  const auto verify = [&](const std::string& model) {
+    return std::vector<std::string>{"verify", "--claim", key.at("claim"), "--key", at("owner.key"), model};
+  };
+  const double alone = json_of(verify(original)).at("log2_p");
+  Program plain(verify(moved));
+  CHECK(plain.wait() != 0);
+  std::vector<std::string> aligned = verify(moved);
+  aligned.insert(aligned.end(), {"--align-to", original});
+  const nlohmann::json verdict = json_of(aligned);
+  CHECK(verdict.at("verdict") == "OWNED");
+  CHECK(verdict.at("ber").get<double>() == 0);
+  // Alignments are alternatives, and charged.
+  CHECK(verdict.at("alternatives").get<double>() > 1);
+  CHECK(verdict.at("log2_p").get<double>() > alone);
 }
 
 TEST_CASE("program: keygen writes a private key and a claim, and never overwrites either") {

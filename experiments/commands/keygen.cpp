@@ -47,7 +47,9 @@ void add_keygen_command(CLI::App& program, Action& action) {
   app.add_option("--out", options->out,
                  "The key file; the claim goes beside it (X.key, X.claim.json). Never overwritten")
       ->required();
-  app.add_option("--bits", options->bits, "Payload size: 64 to 32767")->capture_default_str();
+  app.add_option("--bits", options->bits,
+                 "Payload size: 64 to 32767; verify's default threshold is out of reach below 65")
+      ->capture_default_str();
   app.add_option("--note", options->note, "A public note: which model, which purpose");
   add_common_options(app, options->common);
   app.get_option("--seed")->description("Not used here: keys come from the system's random generator");
