@@ -38,7 +38,6 @@ std::vector<PresetSettings> make_settings() {
   smoke.network = "wrn-10-1";
   smoke.recipe = {"smoke", "", 1, 64, 0.1, decay, "one-cycle"};
   smoke.fine_tuning = {"smoke fine-tuning", "", 1, 64, 0.02, decay, "one-cycle"};
-  smoke.strength = 7;
   smoke.default_data = "synthetic:train=192,test=64,seed=1";
   smoke.default_other = "synthetic:train=128,test=64,seed=2";
 
@@ -48,7 +47,6 @@ std::vector<PresetSettings> make_settings() {
   quick.network = "wrn-10-1";
   quick.recipe = {"quick", "", 6, 128, 0.1, decay, "one-cycle"};
   quick.fine_tuning = {"quick fine-tuning", "", 3, 128, 0.02, decay, "one-cycle"};
-  quick.strength = 7;
   quick.data.limit_train = 10000;
   quick.data.limit_test = 2000;
   quick.other.limit_train = 3000;
@@ -60,7 +58,7 @@ std::vector<PresetSettings> make_settings() {
   paper.network = "wrn-10-4";
   paper.recipe = recipe_named("paper");
   paper.fine_tuning = {"paper fine-tuning", "", 20, 64, 0.02, decay, "one-cycle"};
-  paper.strength = 10;
+  paper.fine_tuning_strength = 10;
   return {smoke, quick, paper};
 }
 

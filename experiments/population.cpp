@@ -68,7 +68,9 @@ One train_one(const Dataset& data, Device device, const Population& population, 
   const OwnerKey key = experiment_key(seed, population.bits);
   std::unique_ptr<Embedding> embedding;
   if (!population.scheme.empty()) {
-    embedding = scheme_named(population.scheme).embed(*network, population.network, key, population.options);
+    SchemeOptions options = population.options;
+    options.fresh = true;
+    embedding = scheme_named(population.scheme).embed(*network, population.network, key, options);
     if (population.scheme == "deepwater") result.amplitude = embedding->mark().amplitude;
   }
   ImageBatches pictures(data.train, {.batch_size = plan.batch, .seed = seed, .drop_last = true, .workers = 0},

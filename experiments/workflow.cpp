@@ -239,6 +239,7 @@ TrainedNetwork run_training(const Dataset& data, const TrainingRequest& request,
     commitment = to_hex(claim.commitment);
     SchemeOptions options = request.scheme_options;
     options.pictures = {spec.channels, spec.height, spec.width, statistics.mean, statistics.deviation};
+    options.fresh = request.start.empty();
     embedding = scheme_named(request.scheme).embed(network, request.network, key, options);
     trained.mark = embedding->mark();
     // The claim speaks of a model once nothing stands in the way of training it any more.

@@ -49,6 +49,31 @@ TEST_CASE("schemes: what each scheme embeds is read by its key alone, and proves
   }
 }
 
+TEST_CASE("schemes: a fresh network starts with the mark in its signs, a finished one keeps its weights") {
+  const OwnerKey key = fixed_key(scheme_bits);
+  const Scheme& scheme = scheme_named("deepwater");
+  const auto finished = fresh_network(), fresh = fresh_network();
+  const auto weights = [](const Module& network) {
+    return network.parameters().at(1).tensor.to_vector<float>();
+  };
+  const std::vector<float> before = weights(*finished);
+
+  const auto pushed = scheme.embed(*finished, "n", key, {.values = {{"strength", "7"}}});
+  CHECK(pushed->mark().match == "skew");
+  CHECK(weights(*finished) == before);
+  const std::string refusal = error_of([&] {
+    scheme.embed(*finished, "n", key, {.values = {{"strength", "7"}, {"start", "marked"}}});
+  });
+  CHECK(contains(refusal, "finished network"));
+
+  const auto held = scheme.embed(*fresh, "n", key, {.values = {{"strength", "7"}}, .fresh = true});
+  CHECK(held->mark().match == "full");
+  CHECK(read_from(*fresh, held->mark(), key).matches == scheme_bits);
+  const std::vector<float> after = weights(*fresh);
+  CHECK(after != before);
+  for (size_t i = 0; i < before.size(); ++i) REQUIRE(std::fabs(after[i]) == std::fabs(before[i]));
+}
+
 TEST_CASE("schemes: strangers' keys follow the binomial on unmarked and on marked networks") {
   std::string done;
   for (const SchemeCase& tried : white_box_cases()) {

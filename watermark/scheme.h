@@ -30,6 +30,7 @@ struct SchemeOptions {
   std::map<std::string, std::string> values = {};
   std::vector<std::string> layers = {};  ///< weights to mark; empty: the scheme's own choice
   PictureFormat pictures = {};           ///< for schemes that work through the training data
+  bool fresh = false;  ///< the network has its random initial weights, and nothing is lost if they change
 
   bool operator==(const SchemeOptions&) const = default;
 };

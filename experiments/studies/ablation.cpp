@@ -21,9 +21,11 @@ std::vector<Variant> variants(const ExperimentContext& context) {
   };
   if (context.preset() != Preset::smoke) {
     add("strength 4", {{"strength", "4"}});
-    add(context.preset() == Preset::paper ? "strength 20" : "strength 10",
-        {{"strength", context.preset() == Preset::paper ? "20" : "10"}});
-    add("match full", {{"match", "full"}});
+    const std::string other = context.preset() == Preset::paper ? "20" : "7";
+    add("strength " + other, {{"strength", other}});
+    add("match skew", {{"match", "skew"}});
+    add("random start", {{"start", "random"}});
+    add("random start, magnitudes free", {{"start", "random"}, {"magnitudes", "free"}});
   }
   add("match w2", {{"match", "w2"}});
   add("density host", {{"density", "host"}});

@@ -50,7 +50,7 @@ struct Load {
 std::vector<Load> loads(const ExperimentContext& context, const Room& room) {
   const auto payloads = context.choose<std::vector<int>>({64, 512}, {64, 128, 256, 512, 1024, 2048},
                                                          {64, 128, 256, 512, 1024, 2048});
-  std::vector<double> strengths{context.settings().strength, 5, 3};
+  std::vector<double> strengths{context.settings().strength, 7, 5, 3};
   std::vector<Load> list;
   for (const int bits : payloads) {
     for (const double strength : strengths) {

@@ -77,8 +77,8 @@ Findings run(ExperimentContext& context) {
            "accuracy changes "
            "by {} points at strength {}; how far weights must move is z*/√m of their norm, so that what is "
            "affordable grows with the network.",
-           context.settings().strength, recipe.epochs, recipe.learning_rate, spread(tuned_loss, true),
-           spread(free_loss, true), judged_strength),
+           context.settings().fine_tuning_strength, recipe.epochs, recipe.learning_rate,
+           spread(tuned_loss, true), spread(free_loss, true), judged_strength),
        .table = table,
        .caption =
            "Change is against the finished network; weights moved is ‖w − w₀‖ / ‖w₀‖ of the convolutions."});

@@ -30,8 +30,10 @@ class Deepwater : public Scheme {
   std::string description() const override {
     return "this project's: the distribution of every convolution's weights, tilted; strength=10, "
            "lambda=0.08, "
-           "tau=0.7, density=gaussian|host, match=skew|full|w2, magnitudes=kept|free, start=random|marked "
-           "(from scratch only)";
+           "tau=0.7, density=gaussian|host, match=skew|full|w2 (default: full from a marked start, else "
+           "skew), "
+           "magnitudes=kept|free, start=random|marked (default: marked from scratch; not for finished "
+           "networks)";
   }
 
   std::unique_ptr<Embedding> embed(const Module& network, const std::string& network_name,
@@ -43,13 +45,20 @@ class Deepwater : public Scheme {
     embed.lambda = reader.number("lambda", embed.lambda, 0, 1e6);
     embed.tau = reader.number("tau", embed.tau, 0, 100);
     embed.density = reader.choice("density", {"gaussian", "host"}) == 0 ? "gaussian" : "host";
-    const size_t match = reader.choice("match", {"skew", "full", "w2"});
+    const bool marked_start = reader.choice("start", {"random", "marked"}, options.fresh ? 1 : 0) == 1;
+    if (marked_start && !options.fresh) {
+      throw UsageError(
+          "scheme deepwater: start = \"marked\" chooses the signs of initial weights anew, which would undo "
+          "what a "
+          "finished network has learnt; expected random");
+    }
+    const size_t match = reader.choice("match", {"skew", "full", "w2"}, marked_start ? 1 : 0);
     embed.one_sided = match == 0;
     embed.keep_magnitudes = reader.choice("magnitudes", {"kept", "free"}) == 0;
     embed.layers = options.layers;
     auto embedder = std::make_unique<Embedder>(network, network_name, key, embed);
     Mark mark = embedder->mark();
-    if (reader.choice("start", {"random", "marked"}) == 1) choose_marked_signs(network, mark, key);
+    if (marked_start) choose_marked_signs(network, mark, key);
     if (match < 2) return std::make_unique<TermEmbedding>(std::move(mark), std::move(embedder));
     mark.match = "w2";
     const std::vector<NamedTensor> layers = tensors_to_mark(network, embed.layers);

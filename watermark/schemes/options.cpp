@@ -51,9 +51,10 @@ int64_t OptionReader::integer(const std::string& name, int64_t standard, int64_t
   return value;
 }
 
-size_t OptionReader::choice(const std::string& name, std::initializer_list<std::string_view> words) const {
+size_t OptionReader::choice(const std::string& name, std::initializer_list<std::string_view> words,
+                            size_t standard) const {
   const auto found = options_.values.find(name);
-  if (found == options_.values.end()) return 0;
+  if (found == options_.values.end()) return standard;
   const auto place = std::find(words.begin(), words.end(), found->second);
   if (place == words.end()) {
     throw UsageError(fmt::format("scheme {}: {} = \"{}\", expected {}", scheme_, name, found->second,

@@ -19,8 +19,9 @@ class OptionReader {
   double number(const std::string& name, double standard, double above, double most) const;
   /// UsageError unless `least` <= value <= `most`.
   int64_t integer(const std::string& name, int64_t standard, int64_t least, int64_t most) const;
-  /// The place of the value among `words`; the first is the default. UsageError for any other.
-  size_t choice(const std::string& name, std::initializer_list<std::string_view> words) const;
+  /// The place of the value among `words`; `standard` where none is given. UsageError for any other.
+  size_t choice(const std::string& name, std::initializer_list<std::string_view> words,
+                size_t standard = 0) const;
 
  private:
   const SchemeOptions& options_;
