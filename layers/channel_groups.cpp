@@ -19,7 +19,7 @@ class Names {
 
 // The stream of a stage goes on through blocks without a shortcut convolution and ends at one that has it.
 std::vector<ChannelGroup> wide_resnet_groups(const Names& names) {
-  std::vector<ChannelGroup> groups{{{"conv1.weight"}, {}, {}}};
+  std::vector<ChannelGroup> groups{{{{"conv1.weight", "", ""}}, {}}};
   size_t stream = 0;
   for (int stage = 1; stage <= 3; ++stage) {
     for (int layer = 0;; ++layer) {
@@ -29,16 +29,42 @@ std::vector<ChannelGroup> wide_resnet_groups(const Names& names) {
       ChannelReader entry{block + "bn1", {block + "conv1.weight"}};
       if (names.has(shortcut)) entry.consumers.push_back(shortcut);
       groups[stream].readers.push_back(std::move(entry));
-      groups.push_back({{block + "conv1.weight"}, {}, {{block + "bn2", {block + "conv2.weight"}}}});
+      groups.push_back({{{block + "conv1.weight", "", ""}}, {{block + "bn2", {block + "conv2.weight"}}}});
       if (names.has(shortcut)) {
         stream = groups.size();
-        groups.push_back({{block + "conv2.weight", shortcut}, {}, {}});
+        groups.push_back({{{block + "conv2.weight", "", ""}, {shortcut, "", ""}}, {}});
       } else {
-        groups[stream].producers.push_back(block + "conv2.weight");
+        groups[stream].producers.push_back({block + "conv2.weight", "", ""});
       }
     }
   }
   groups[stream].readers.push_back({"bn1", {"fc.weight"}});
+  return groups;
+}
+
+// What a block adds to the stream has gone through batch norm; a block reads the stream through ReLU alone.
+std::vector<ChannelGroup> resnet_groups(const Names& names) {
+  std::vector<ChannelGroup> groups{{{{"conv1.weight", "", "bn1"}}, {}}};
+  size_t stream = 0;
+  for (int stage = 1; stage <= 4; ++stage) {
+    for (int layer = 0;; ++layer) {
+      const std::string block = fmt::format("layer{}.{}.", stage, layer);
+      if (!names.has(block + "conv1.weight")) break;
+      const std::string shortcut = block + "downsample.0.weight";
+      ChannelReader entry{"", {block + "conv1.weight"}};
+      if (names.has(shortcut)) entry.consumers.push_back(shortcut);
+      groups[stream].readers.push_back(std::move(entry));
+      groups.push_back({{{block + "conv1.weight", "", ""}}, {{block + "bn1", {block + "conv2.weight"}}}});
+      ChannelProducer exit{block + "conv2.weight", "", block + "bn2"};
+      if (names.has(shortcut)) {
+        stream = groups.size();
+        groups.push_back({{std::move(exit), {shortcut, "", block + "downsample.1"}}, {}});
+      } else {
+        groups[stream].producers.push_back(std::move(exit));
+      }
+    }
+  }
+  groups[stream].readers.push_back({"", {"fc.weight"}});
   return groups;
 }
 
@@ -50,8 +76,7 @@ std::vector<ChannelGroup> chain_groups(const Names& names) {
     if (!name.ends_with(".weight")) continue;
     if (!previous.empty()) {
       const std::string bias = previous.substr(0, previous.size() - 6) + "bias";
-      groups.push_back({{previous}, {}, {{"", {name}}}});
-      if (names.has(bias)) groups.back().biases.push_back(bias);
+      groups.push_back({{{previous, names.has(bias) ? bias : "", ""}}, {{"", {name}}}});
     }
     previous = name;
   }
@@ -62,7 +87,8 @@ std::vector<ChannelGroup> chain_groups(const Names& names) {
 
 std::vector<ChannelGroup> channel_groups(const NetworkSpec& spec) {
   const Names names(spec);
-  return spec.name.starts_with("wrn-") ? wide_resnet_groups(names) : chain_groups(names);
+  if (spec.name.starts_with("wrn-")) return wide_resnet_groups(names);
+  return spec.name.starts_with("resnet-") ? resnet_groups(names) : chain_groups(names);
 }
 
 }  // namespace dw

@@ -9,6 +9,13 @@
 
 namespace dw {
 
+/// What writes a group's channels: a layer's output, through a batch norm of its own (if any).
+struct ChannelProducer {
+  std::string weight;  ///< the channels are its axis 0
+  std::string bias;    ///< empty: none
+  std::string norm;    ///< "layer1.0.bn2"; empty: none
+};
+
 /// Where a group's channels are read: through batch norm (if any) and ReLU, by the weights that follow.
 struct ChannelReader {
   std::string norm;                    ///< "block1.layer.0.bn1"; empty: none
@@ -17,9 +24,9 @@ struct ChannelReader {
 };
 
 /// Channels that the producers' outputs are summed into: a layer's output, or the residual stream of a stage.
+/// Batch norm stands on one side of the sum: all producers have one, or readers may have.
 struct ChannelGroup {
-  std::vector<std::string> producers;  ///< weights; the channels are their axis 0
-  std::vector<std::string> biases;     ///< of the producers that have one
+  std::vector<ChannelProducer> producers;
   std::vector<ChannelReader> readers;
 };
 

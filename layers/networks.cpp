@@ -3,6 +3,7 @@
 #include <array>
 #include <charconv>
 
+#include "layers/resnet.h"
 #include "layers/wide_resnet.h"
 
 namespace dw {
@@ -26,6 +27,10 @@ std::unique_ptr<Module> make_wide_resnet(const NetworkSpec& spec) {
   }
   return std::make_unique<WideResNet>(WideResNet::Options{
       .depth = depth, .width = width, .classes = spec.classes, .in_channels = spec.channels});
+}
+
+std::unique_ptr<Module> make_resnet18(const NetworkSpec& spec) {
+  return std::make_unique<ResNet18>(ResNet18::Options{.classes = spec.classes, .in_channels = spec.channels});
 }
 
 // LeNet-5 (LeCun et al. 1998) with ReLU and maximum pooling.
@@ -71,9 +76,11 @@ struct Entry {
 };
 
 // To add a network: its builder above (or a file of its own) and a line here.
-constexpr std::array<Entry, 3> networks{{
+constexpr std::array<Entry, 4> networks{{
     {"wrn-D-K", "wrn-", true, "wide residual network of depth D = 10, 16, 22, 28, ... and width K",
      make_wide_resnet},
+    {"resnet-18", "resnet-18", false, "residual network of depth 18 with the stem for small images",
+     make_resnet18},
     {"lenet-5", "lenet-5", false, "LeNet-5 with ReLU and maximum pooling", make_lenet5},
     {"mlp", "mlp", false, "two hidden layers of 512 and 256", make_mlp},
 }};

@@ -11,7 +11,7 @@
 namespace dw {
 
 struct NetworkSpec {
-  std::string name;  ///< "wrn-28-10", "lenet-5", "mlp", ...
+  std::string name;  ///< "wrn-28-10", "resnet-18", "lenet-5", "mlp"
   int64_t classes = 10;
   int64_t channels = 3, height = 32, width = 32;  ///< of the images it reads
 };

@@ -108,6 +108,7 @@ inline Task drawn_task(const NetworkSpec& spec) {
 }
 
 inline const NetworkSpec small_wide{"wrn-10-1", 4, 3, 8, 8};
+inline const NetworkSpec small_resnet{"resnet-18", 4, 3, 8, 8};
 inline const NetworkSpec small_lenet{"lenet-5", 4, 1, 16, 16};
 
 inline Model attacked(const Model& model, const std::string& text, uint64_t seed = 1) {

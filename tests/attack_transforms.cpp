@@ -31,22 +31,25 @@ void check_function_kept(const NetworkSpec& spec, const std::string& attack, uin
 
 TEST_CASE("channel groups: every hidden channel of every network is in one group") {
   for (const NetworkSpec& spec :
-       {small_wide, deep_wide, NetworkSpec{"wrn-22-3", 3, 1, 8, 8}, small_lenet, small_mlp}) {
+       {small_wide, deep_wide, NetworkSpec{"wrn-22-3", 3, 1, 8, 8}, small_resnet, small_lenet, small_mlp}) {
     CAPTURE(spec.name);
     const Model model = random_model(spec, 1);
     std::map<std::string, int> produced, read, vectors;
     for (const ChannelGroup& group : channel_groups(spec)) {
       const int64_t channels = channels_of(model, group);
-      for (const std::string& name : group.producers) {
-        ++produced[name];
-        CHECK(model.at(name).shape[0] == channels);
+      const auto count_norm = [&](const std::string& norm) {
+        if (norm.empty()) return;
+        for (const char* const vector : {".weight", ".bias", ".running_mean", ".running_var"})
+          ++vectors[norm + vector];
+      };
+      for (const ChannelProducer& producer : group.producers) {
+        ++produced[producer.weight];
+        CHECK(model.at(producer.weight).shape[0] == channels);
+        if (!producer.bias.empty()) ++vectors[producer.bias];
+        count_norm(producer.norm);
       }
-      for (const std::string& name : group.biases) ++vectors[name];
       for (const ChannelReader& reader : group.readers) {
-        if (!reader.norm.empty()) {
-          for (const char* const vector : {".weight", ".bias", ".running_mean", ".running_var"})
-            ++vectors[reader.norm + vector];
-        }
+        count_norm(reader.norm);
         for (const std::string& name : reader.consumers) {
           ++read[name];
           CHECK(model.at(name).shape[1] % channels == 0);
@@ -70,22 +73,22 @@ TEST_CASE("channel groups: every hidden channel of every network is in one group
 }
 
 TEST_CASE("attack permute keeps the function") {
-  for (const NetworkSpec& spec : {small_wide, deep_wide, small_lenet, small_mlp})
+  for (const NetworkSpec& spec : {small_wide, deep_wide, small_resnet, small_lenet, small_mlp})
     check_function_kept(spec, "permute", 3);
 }
 
 TEST_CASE("attack rescale keeps the function") {
-  for (const NetworkSpec& spec : {small_wide, deep_wide, small_lenet, small_mlp})
+  for (const NetworkSpec& spec : {small_wide, deep_wide, small_resnet, small_lenet, small_mlp})
     check_function_kept(spec, "rescale", 4);
 }
 
 TEST_CASE("attack flip keeps the function") {
-  for (const NetworkSpec& spec : {small_wide, deep_wide}) check_function_kept(spec, "flip", 5);
+  for (const NetworkSpec& spec : {small_wide, deep_wide, small_resnet}) check_function_kept(spec, "flip", 5);
   CHECK_THROWS_AS(attacked(random_model(small_lenet, 1), "flip"), UsageError);
 }
 
 TEST_CASE("attack dummy keeps the function of a network that has grown") {
-  for (const NetworkSpec& spec : {small_wide, deep_wide, small_lenet, small_mlp})
+  for (const NetworkSpec& spec : {small_wide, deep_wide, small_resnet, small_lenet, small_mlp})
     check_function_kept(spec, "dummy", 6);
   const Model grown = attacked(random_model(small_wide, 1), "dummy:0.25");
   CHECK(grown.at("block3.layer.0.conv2.weight").shape == Shape{80, 80, 3, 3});
@@ -94,7 +97,7 @@ TEST_CASE("attack dummy keeps the function of a network that has grown") {
 }
 
 TEST_CASE("attacks that keep the function keep it one after the other") {
-  for (const NetworkSpec& spec : {small_wide, deep_wide})
+  for (const NetworkSpec& spec : {small_wide, deep_wide, small_resnet})
     check_function_kept(spec, "dummy:0.2,permute,rescale,flip,permute", 7);
   check_function_kept(small_lenet, "permute,rescale,dummy,permute", 8);
 }
@@ -110,6 +113,6 @@ TEST_CASE("a grown network is a file like any other") {
   unsaid.metadata.erase("shapes");
   CHECK(contains(error_of([&] { network_of(unsaid); }), "expected [16, 3, 3, 3], found [20, 3, 3, 3]"));
   Model torn = grown;
-  select_channels(torn, {{"conv1.weight"}, {}, {}}, std::vector<int64_t>{0, 1});
+  select_channels(torn, {{{"conv1.weight", "", ""}}, {}}, std::vector<int64_t>{0, 1});
   CHECK_THROWS_AS(logits_of(torn, pictures), Error);
 }

@@ -111,6 +111,16 @@ TEST_CASE("realignment: a copy stays as it is, and what was done is reported") {
   }
 }
 
+TEST_CASE("realignment: batch norm before the residual sum") {
+  const Model resnet = random_model(small_resnet, 2);
+  const Model shuffled = attacked(resnet, "permute,rescale,flip,dummy:0.02,permute,flip", 9);
+  const Realignment aligned = realign(shuffled, resnet);
+  for (const ModelTensor& tensor : resnet.tensors) {
+    CAPTURE(tensor.name);
+    CHECK(largest_difference(aligned.model.at(tensor.name).values, tensor.values) < 1e-3);
+  }
+}
+
 TEST_CASE("realignment: a chain without batch norm, and a new last layer") {
   const Model lenet = random_model(small_lenet, 2);
   const Model shuffled = attacked(lenet, "permute,rescale,dummy:0.3,permute", 9);

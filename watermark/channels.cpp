@@ -42,7 +42,26 @@ void multiply_channels(ModelTensor& tensor, const ChannelView& view, std::span<c
 void require_factors(const Model& model, const ChannelGroup& group, std::span<const double> factors) {
   require(static_cast<int64_t>(factors.size()) == channels_of(model, group),
           "{} factors for {} channels of {}", factors.size(), channels_of(model, group),
-          group.producers.front());
+          group.producers.front().weight);
+}
+
+// What comes to a batch norm is multiplied by `factors`: its output stays.
+void compensate(Model& model, const std::string& norm, std::span<const double> factors) {
+  multiply_channels(model.at(norm + ".running_mean"), {1, static_cast<int64_t>(factors.size()), 1}, factors,
+                    false);
+  std::vector<float>& variance = model.at(norm + ".running_var").values;
+  std::vector<float>& weight = model.at(norm + ".weight").values;
+  const double epsilon = BatchNormOptions{}.epsilon;
+  for (size_t c = 0; c < factors.size(); ++c) {
+    const double scaled = factors[c] * factors[c] * (variance[c] + epsilon) - epsilon;
+    variance[c] = static_cast<float>(std::max(0.0, scaled));
+    if (factors[c] < 0) weight[c] = -weight[c];
+  }
+}
+
+void multiply_output(Model& model, const std::string& norm, std::span<const double> factors) {
+  for (const char* const vector : {".weight", ".bias"})
+    multiply_channels(model.at(norm + vector), {1, static_cast<int64_t>(factors.size()), 1}, factors, false);
 }
 
 }  // namespace
@@ -60,29 +79,41 @@ ChannelView consumer_view(const ModelTensor& weight, int64_t channels) {
 }
 
 int64_t channels_of(const Model& model, const ChannelGroup& group) {
-  return model.at(group.producers.front()).shape.at(0);
+  return model.at(group.producers.front().weight).shape.at(0);
 }
 
 void select_channels(Model& model, const ChannelGroup& group, std::span<const int64_t> sources) {
   const int64_t channels = channels_of(model, group);
   for (const int64_t source : sources)
     require(source >= 0 && source < channels, "channel {} of {} in {}", source, channels,
-            group.producers.front());
-  for (const std::string& name : group.producers) {
-    ModelTensor& weight = model.at(name);
+            group.producers.front().weight);
+  const auto select_norm = [&](const std::string& norm) {
+    if (norm.empty()) return;
+    for (const char* const vector : norm_vectors)
+      select(model.at(norm + vector), {1, channels, 1}, sources, 0);
+  };
+  for (const ChannelProducer& producer : group.producers) {
+    ModelTensor& weight = model.at(producer.weight);
     select(weight, producer_view(weight), sources, 0);
+    if (!producer.bias.empty()) select(model.at(producer.bias), {1, channels, 1}, sources, 0);
+    select_norm(producer.norm);
   }
-  for (const std::string& name : group.biases) select(model.at(name), {1, channels, 1}, sources, 0);
   for (const ChannelReader& reader : group.readers) {
-    if (!reader.norm.empty()) {
-      for (const char* const vector : norm_vectors)
-        select(model.at(reader.norm + vector), {1, channels, 1}, sources, 0);
-    }
+    select_norm(reader.norm);
     for (const std::string& name : reader.consumers) {
       ModelTensor& weight = model.at(name);
       select(weight, consumer_view(weight, channels), sources, 1);
     }
   }
+}
+
+void scale_producer(Model& model, const ChannelProducer& producer, std::span<const double> factors) {
+  if (producer.norm.empty()) return;
+  ModelTensor& weight = model.at(producer.weight);
+  multiply_channels(weight, producer_view(weight), factors, false);
+  if (!producer.bias.empty())
+    multiply_channels(model.at(producer.bias), {1, static_cast<int64_t>(factors.size()), 1}, factors, false);
+  compensate(model, producer.norm, factors);
 }
 
 void scale_channels(Model& model, const ChannelGroup& group, std::span<const double> factors) {
@@ -92,42 +123,35 @@ void scale_channels(Model& model, const ChannelGroup& group, std::span<const dou
     if (reader.norm.empty() && std::ranges::any_of(factors, [](double factor) { return factor <= 0; }))
       throw UsageError(
           fmt::format("channels of {} pass through ReLU alone: only positive factors keep the function",
-                      group.producers.front()));
+                      group.producers.front().weight));
   }
-  for (const std::string& name : group.producers) {
-    ModelTensor& weight = model.at(name);
-    multiply_channels(weight, producer_view(weight), factors, false);
-  }
-  for (const std::string& name : group.biases)
-    multiply_channels(model.at(name), {1, channels, 1}, factors, false);
-  const double epsilon = BatchNormOptions{}.epsilon;
-  for (const ChannelReader& reader : group.readers) {
-    if (reader.norm.empty()) {
-      for (const std::string& name : reader.consumers) {
-        ModelTensor& weight = model.at(name);
-        multiply_channels(weight, consumer_view(weight, channels), factors, true);
-      }
+  for (const ChannelProducer& producer : group.producers) {
+    if (!producer.norm.empty()) {
+      multiply_output(model, producer.norm, factors);
       continue;
     }
-    multiply_channels(model.at(reader.norm + ".running_mean"), {1, channels, 1}, factors, false);
-    std::vector<float>& variance = model.at(reader.norm + ".running_var").values;
-    std::vector<float>& weight = model.at(reader.norm + ".weight").values;
-    for (size_t c = 0; c < factors.size(); ++c) {
-      const double scaled = factors[c] * factors[c] * (variance[c] + epsilon) - epsilon;
-      variance[c] = static_cast<float>(std::max(0.0, scaled));
-      if (factors[c] < 0) weight[c] = -weight[c];
+    ModelTensor& weight = model.at(producer.weight);
+    multiply_channels(weight, producer_view(weight), factors, false);
+    if (!producer.bias.empty()) multiply_channels(model.at(producer.bias), {1, channels, 1}, factors, false);
+  }
+  for (const ChannelReader& reader : group.readers) {
+    if (!reader.norm.empty()) {
+      compensate(model, reader.norm, factors);
+      continue;
+    }
+    for (const std::string& name : reader.consumers) {
+      ModelTensor& weight = model.at(name);
+      multiply_channels(weight, consumer_view(weight, channels), factors, true);
     }
   }
 }
 
 void scale_reader(Model& model, const ChannelReader& reader, std::span<const double> factors) {
   if (reader.norm.empty()) return;
-  const auto channels = static_cast<int64_t>(factors.size());
-  multiply_channels(model.at(reader.norm + ".weight"), {1, channels, 1}, factors, false);
-  multiply_channels(model.at(reader.norm + ".bias"), {1, channels, 1}, factors, false);
+  multiply_output(model, reader.norm, factors);
   for (const std::string& name : reader.consumers) {
     ModelTensor& weight = model.at(name);
-    multiply_channels(weight, consumer_view(weight, channels), factors, true);
+    multiply_channels(weight, consumer_view(weight, static_cast<int64_t>(factors.size())), factors, true);
   }
 }
 

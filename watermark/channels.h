@@ -15,6 +15,10 @@ int64_t channels_of(const Model& model, const ChannelGroup& group);
 /// Channel i becomes the old channel `sources[i]`: a permutation, a choice or copies.
 void select_channels(Model& model, const ChannelGroup& group, std::span<const int64_t> sources);
 
+/// Multiplies a producer's output before its own batch norm by `factors`, none of them 0, and undoes it in
+/// that batch norm's statistics and the sign of its weight. Does nothing for a producer without one.
+void scale_producer(Model& model, const ChannelProducer& producer, std::span<const double> factors);
+
 /// Multiplies what channel i carries by `factors[i]`, none of them 0, and undoes it where it is read: in
 /// batch norm's statistics and the sign of its weight, or, without batch norm, in the consumers. There
 /// factors must be positive (UsageError).

@@ -47,6 +47,7 @@ std::vector<Profile> profiles(const std::vector<Part>& parts, int64_t channels) 
 
 double inner_product(const Profile& a, const Profile& b) {
   float sum = 0;
+#pragma omp simd reduction(+ : sum)
   for (size_t i = 0; i < a.size(); ++i) sum += a[i] * b[i];
   return sum;
 }
@@ -61,9 +62,9 @@ class Aligner {
         for (const std::string& name : reader.consumers) input_of_[name] = g;
       const int64_t own = channels_of(original_, groups_[g]);
       const int64_t found = channels_of(result_.model, groups_[g]);
-      require(found >= own, "{}: the original has {} channels, the suspect {}", groups_[g].producers.front(),
-              own, found);
-      result_.groups.push_back({groups_[g].producers.front(), own, found, 0, 0, 0});
+      require(found >= own, "{}: the original has {} channels, the suspect {}",
+              groups_[g].producers.front().weight, own, found);
+      result_.groups.push_back({groups_[g].producers.front().weight, own, found, 0, 0, 0});
       order_.emplace_back();
       for (int64_t c = 0; c < found; ++c) order_.back().push_back(c);
     }
@@ -118,18 +119,18 @@ class Aligner {
   }
 
   // What both models can be compared by: producers whose inputs are aligned, consumers whose outputs are.
-  std::vector<std::string> comparable_producers(const ChannelGroup& group) const {
-    std::vector<std::string> names;
-    for (const std::string& name : group.producers)
-      if (is_aligned(name)) names.push_back(name);
-    return names;
+  std::vector<ChannelProducer> comparable_producers(const ChannelGroup& group) const {
+    std::vector<ChannelProducer> producers;
+    for (const ChannelProducer& producer : group.producers)
+      if (is_aligned(producer.weight)) producers.push_back(producer);
+    return producers;
   }
   std::vector<std::string> comparable_consumers(const ChannelGroup& group) const {
     std::vector<std::string> names;
     for (const ChannelReader& reader : group.readers) {
       for (const std::string& name : reader.consumers) {
         const auto produces = [&](const ChannelGroup& other) {
-          return std::ranges::find(other.producers, name) != other.producers.end();
+          return std::ranges::find(other.producers, name, &ChannelProducer::weight) != other.producers.end();
         };
         const auto output = std::ranges::find_if(groups_, produces);
         if (output == groups_.end() || aligned_.contains(static_cast<size_t>(output - groups_.begin())))
@@ -142,8 +143,8 @@ class Aligner {
   std::vector<Profile> profiles_of(const Model& model, const ChannelGroup& group) const {
     const int64_t channels = channels_of(model, group);
     std::vector<Part> parts;
-    for (const std::string& name : comparable_producers(group))
-      parts.push_back({&model.at(name), producer_view(model.at(name))});
+    for (const ChannelProducer& producer : comparable_producers(group))
+      parts.push_back({&model.at(producer.weight), producer_view(model.at(producer.weight))});
     for (const std::string& name : comparable_consumers(group)) {
       const ModelTensor& other = original_.at(name);
       // A transferred model has another last layer.
@@ -162,8 +163,8 @@ class Aligner {
     for (const Profile& profile : own) {
       for (const Profile& other : found) {
         require(other.size() == profile.size(),
-                "{}: the original's channels have {} weights, the suspect's {}", group.producers.front(),
-                profile.size(), other.size());
+                "{}: the original's channels have {} weights, the suspect's {}",
+                group.producers.front().weight, profile.size(), other.size());
         similarity.push_back(inner_product(profile, other));
       }
     }
@@ -184,10 +185,10 @@ class Aligner {
     return moved;
   }
 
-  static double norm_of(const Model& model, const std::vector<std::string>& producers, int64_t channel) {
+  static double norm_of(const Model& model, std::span<const ChannelProducer> producers, int64_t channel) {
     double squares = 0;
-    for (const std::string& name : producers) {
-      const ModelTensor& weight = model.at(name);
+    for (const ChannelProducer& producer : producers) {
+      const ModelTensor& weight = model.at(producer.weight);
       const ChannelView view = producer_view(weight);
       for (int64_t i = 0; i < view.inner; ++i)
         squares += std::pow(double{weight.values[view.index(0, channel, i)]}, 2);
@@ -195,47 +196,72 @@ class Aligner {
     return std::sqrt(squares);
   }
 
-  // The sign batch norm gives a channel, against the original's: a flipped filter shows there.
-  double sign_of(const ChannelGroup& group, size_t channel) const {
+  // The sign that these batch norms give a channel, against the original's: a flipped filter shows there.
+  double sign_of(const std::vector<std::string>& norms, size_t channel) const {
     double vote = 0;
-    for (const ChannelReader& reader : group.readers) {
-      if (reader.norm.empty()) continue;
-      const double own = original_.at(reader.norm + ".weight").values[channel];
-      const double found = result_.model.at(reader.norm + ".weight").values[channel];
+    for (const std::string& norm : norms) {
+      const double own = original_.at(norm + ".weight").values[channel];
+      const double found = result_.model.at(norm + ".weight").values[channel];
       vote += own * found / (std::fabs(own) + std::fabs(found) + 1e-30);
     }
     return vote < 0 ? -1 : 1;
   }
 
-  void rescale(size_t g) {
-    const ChannelGroup& group = groups_[g];
-    const int64_t channels = channels_of(original_, group);
-    const std::vector<std::string> producers = comparable_producers(group);
+  // By how much these filters, read through these batch norms, are to be multiplied to be the original's
+  // again.
+  std::vector<double> filter_factors(size_t g, std::span<const ChannelProducer> producers,
+                                     const std::vector<std::string>& norms) {
     std::vector<double> factors;
-    for (int64_t c = 0; c < channels; ++c) {
-      const double own = norm_of(original_, producers, c), found = norm_of(result_.model, producers, c);
-      const double sign = sign_of(group, static_cast<size_t>(c));
+    for (size_t c = 0; c < order_[g].size(); ++c) {
+      const auto channel = static_cast<int64_t>(c);
+      const double own = norm_of(original_, producers, channel),
+                   found = norm_of(result_.model, producers, channel);
+      const double sign = sign_of(norms, c);
       if (sign < 0) {
-        // Counted by where the channel was found, so that flipping back and forth cancels.
-        const int64_t source = order_[g][static_cast<size_t>(c)];
-        if (!flipped_[g].insert(source).second) flipped_[g].erase(source);
+        // Counted by filter and by where the channel was found, so that flipping back and forth cancels.
+        const std::pair flip{producers.front().weight, order_[g][c]};
+        if (!flipped_[g].insert(flip).second) flipped_[g].erase(flip);
       }
       factors.push_back(sign * (own > 0 && found > 0 ? own / found : 1));
     }
-    scale_channels(result_.model, group, factors);
-    for (const ChannelReader& reader : group.readers) {
-      if (reader.norm.empty()) continue;
-      std::vector<double> sizes;
-      for (size_t c = 0; c < factors.size(); ++c) {
-        const auto size = [&](const Model& model) {
-          return std::hypot(model.at(reader.norm + ".weight").values[c],
-                            model.at(reader.norm + ".bias").values[c]);
-        };
-        const double own = size(original_), found = size(result_.model);
-        sizes.push_back(own > 0 && found > 0 ? own / found : 1);
-      }
-      scale_reader(result_.model, reader, sizes);
+    return factors;
+  }
+
+  // By how much the output of these batch norms is to be multiplied to have the original's size again.
+  std::vector<double> output_factors(const std::vector<std::string>& norms, size_t channels) const {
+    const auto size = [&](const Model& model, size_t c) {
+      double squares = 0;
+      for (const std::string& norm : norms)
+        for (const char* const vector : {".weight", ".bias"})
+          squares += std::pow(double{model.at(norm + vector).values[c]}, 2);
+      return std::sqrt(squares);
+    };
+    std::vector<double> factors;
+    for (size_t c = 0; c < channels; ++c) {
+      const double own = size(original_, c), found = size(result_.model, c);
+      factors.push_back(own > 0 && found > 0 ? own / found : 1);
     }
+    return factors;
+  }
+
+  void rescale(size_t g) {
+    const ChannelGroup& group = groups_[g];
+    const std::vector<ChannelProducer> producers = comparable_producers(group);
+    std::vector<std::string> before, behind;  // the sum
+    for (const ChannelProducer& producer : group.producers)
+      if (!producer.norm.empty()) before.push_back(producer.norm);
+    for (const ChannelReader& reader : group.readers)
+      if (!reader.norm.empty()) behind.push_back(reader.norm);
+    const size_t channels = order_[g].size();
+    if (before.empty()) {
+      scale_channels(result_.model, group, filter_factors(g, producers, behind));
+    } else {
+      for (const ChannelProducer& producer : producers)
+        scale_producer(result_.model, producer, filter_factors(g, std::span(&producer, 1), {producer.norm}));
+      scale_channels(result_.model, group, output_factors(before, channels));
+    }
+    for (const ChannelReader& reader : group.readers)
+      if (!reader.norm.empty()) scale_reader(result_.model, reader, output_factors({reader.norm}, channels));
   }
 
   // The last layer may tell other classes apart; everything else must fit now.
@@ -259,7 +285,7 @@ class Aligner {
   std::map<std::string, size_t> input_of_;  // of every weight that reads hidden channels
   std::set<size_t> aligned_;
   std::vector<std::vector<int64_t>> order_;  // where in the suspect each channel was found
-  std::map<size_t, std::set<int64_t>> flipped_;
+  std::map<size_t, std::set<std::pair<std::string, int64_t>>> flipped_;  // filters
 };
 
 }  // namespace

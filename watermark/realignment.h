@@ -21,8 +21,8 @@ struct GroupAlignment {
   int64_t channels = 0;    ///< of the original
   int64_t candidates = 0;  ///< of the suspect: more where channels were added
   int64_t moved = 0;       ///< channels found elsewhere than in the original
-  int64_t flipped = 0;
-  double similarity = 0;  ///< mean correlation of magnitudes of matched channels, 1 for a copy
+  int64_t flipped = 0;     ///< filters whose sign was turned back; a channel may be the sum of several
+  double similarity = 0;   ///< mean correlation of magnitudes of matched channels, 1 for a copy
 };
 
 struct Realignment {

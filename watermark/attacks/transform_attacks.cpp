@@ -57,6 +57,8 @@ AttackAction make_rescale(const AttackArguments& arguments) {
     Draws draws(context);
     for (const ChannelGroup& group : channel_groups(spec_of(model))) {
       const int64_t channels = channels_of(model, group);
+      for (const ChannelProducer& producer : group.producers)
+        if (!producer.norm.empty()) scale_producer(model, producer, random_factors(channels, range, draws));
       scale_channels(model, group, random_factors(channels, range, draws));
       for (const ChannelReader& reader : group.readers)
         scale_reader(model, reader, random_factors(channels, range, draws));
@@ -69,14 +71,18 @@ AttackAction make_flip(const AttackArguments& arguments) {
   return weights_only([=](Model& model, const AttackContext& context) {
     Draws draws(context);
     bool possible = false;
-    for (const ChannelGroup& group : channel_groups(spec_of(model))) {
-      const auto has_norm = [](const ChannelReader& reader) { return !reader.norm.empty(); };
-      if (!std::ranges::all_of(group.readers, has_norm)) continue;
+    const auto signs_for = [&](const ChannelGroup& group) {
       possible = true;
       std::vector<double> signs;
       for (const float draw : draws.uniform(channels_of(model, group), 0, 1))
         signs.push_back(draw < share ? -1 : 1);
-      scale_channels(model, group, signs);
+      return signs;
+    };
+    for (const ChannelGroup& group : channel_groups(spec_of(model))) {
+      for (const ChannelProducer& producer : group.producers)
+        if (!producer.norm.empty()) scale_producer(model, producer, signs_for(group));
+      const auto has_norm = [](const ChannelReader& reader) { return !reader.norm.empty(); };
+      if (std::ranges::all_of(group.readers, has_norm)) scale_channels(model, group, signs_for(group));
     }
     if (!possible)
       throw UsageError(fmt::format(
@@ -104,8 +110,8 @@ void add_pairs(Model& model, const ChannelGroup& group, int64_t pairs, Draws& dr
   }
   select_channels(model, group, sources);
   const int64_t channels = old_channels + 2 * pairs;
-  for (const std::string& name : group.producers) {
-    ModelTensor& weight = model.at(name);
+  for (const ChannelProducer& producer : group.producers) {
+    ModelTensor& weight = model.at(producer.weight);
     const ChannelView view = producer_view(weight);
     const double deviation = deviation_of(weight);
     for (int64_t first = old_channels; first < channels; first += 2) {
