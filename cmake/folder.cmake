@@ -4,7 +4,8 @@
 #   bodies/*.cpp       single-source kernels: compiled by g++ for the CPU and once more by nvcc for CUDA
 function(deepwater_folder name)
   set(target deepwater_${name})
-  file(GLOB sources CONFIGURE_DEPENDS *.cpp cpu/*.cpp commands/*.cpp schemes/*.cpp attacks/*.cpp studies/*.cpp)
+  file(GLOB sources CONFIGURE_DEPENDS *.cpp cpu/*.cpp commands/*.cpp schemes/*.cpp attacks/*.cpp studies/*.cpp
+    bench_step/*.cpp)
   file(GLOB bodies CONFIGURE_DEPENDS bodies/*.cpp)
   list(FILTER sources EXCLUDE REGEX "main\\.cpp$")
   list(APPEND sources ${bodies})

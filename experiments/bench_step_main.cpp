@@ -1,195 +1,95 @@
-// bench_step: the time of one training step, ours and PyTorch's, alternating in one run, and the mark's share
-// of it.
-#include <sys/resource.h>
+// bench_step: training and inference steps, time to the first step and peak memory, ours and PyTorch's beside
+// each other in one run. Its parts are in experiments/bench_step/.
 #include <unistd.h>
 
-#include <fmt/format.h>
-
 #include <CLI/CLI.hpp>
-#include <algorithm>
-#include <chrono>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
-#include "core/ops.h"
-#include "core/optimizer.h"
-#include "core/random.h"
-#include "core/tape.h"
-#include "experiments/child_process.h"
+#include "experiments/bench_step/report.h"
+#include "experiments/bench_step/worker.h"
 #include "experiments/command_line.h"
 #include "experiments/progress.h"
-#include "experiments/table.h"
-#include "layers/networks.h"
-#include "watermark/embedder.h"
 
 namespace dw {
 namespace {
 
 struct Options {
   std::string python = "python3";
-  int rounds = 7, steps = 5;
+  std::vector<std::string> only;
+  int rounds = 7, starts = -1, steps = 0;
+  bool markdown = false, dry_run = false, worker = false;
   CommonOptions common;
 };
 
-struct Problem {
-  std::string network;
-  int64_t batch;
-};
-
-// The larger first: peak memory is that of the process so far.
-const std::vector<Problem> problems{{"wrn-10-4", 64}, {"wrn-10-1", 128}};
-
-double median(std::vector<double> values) {
-  std::sort(values.begin(), values.end());
-  const size_t n = values.size();
-  return n % 2 == 1 ? values[n / 2] : (values[n / 2 - 1] + values[n / 2]) / 2;
+// A plan for a device need not have it.
+DeviceType device_type(const std::string& name, bool dry_run) {
+  if (dry_run && name.starts_with("cuda")) return DeviceType::cuda;
+  return parse_device(name).type;
 }
 
-double peak_megabytes() {
-  rusage usage{};
-  ::getrusage(RUSAGE_SELF, &usage);
-  return static_cast<double>(usage.ru_maxrss) / 1024;
-}
-
-using Clock = std::chrono::steady_clock;
-double milliseconds_since(Clock::time_point start) {
-  return std::chrono::duration<double, std::milli>(Clock::now() - start).count();
-}
-
-// Training on one batch of random pictures, with the mark.
-class OurStep {
- public:
-  OurStep(const Problem& problem, Device device)
-      : device_(device),
-        network_(make_network({.name = problem.network})),
-        images_(random_normal({problem.batch, 3, 32, 32}, {1, 1, 0}, 0, 1, DType::f32, device,
-                              Layout::channels_last)) {
-    network_->initialize(1);
-    network_->to(device);
-    std::vector<int64_t> labels;
-    for (int64_t i = 0; i < problem.batch; ++i) labels.push_back(i % 10);
-    labels_ = Tensor::from(labels, {problem.batch}, device);
-    optimizer_ = std::make_unique<Sgd>(network_->parameters(), Sgd::Options{});
-    optimizer_->set_learning_rate(0.01);
-    // A strength that also the smaller network has room for.
-    embedder_ = std::make_unique<Embedder>(*network_, problem.network, generate_key("benchmark"),
-                                           EmbedOptions{.strength = 7});
+void print_plan(const StepPlan& plan) {
+  Table table({"problem", "GFLOP a step", "goals: PyTorch / ours"});
+  for (const StepProblem& problem : plan.problems) {
+    std::vector<std::string> goals;
+    for (const StepGoal& goal : problem.goals)
+      goals.push_back(fmt::format("{} against {}", goal.ratio, goal.against));
+    if (problem.matmul_share_goal > 0)
+      goals.push_back(fmt::format("{} of the {} matrix product rate", problem.matmul_share_goal,
+                                  name_of(plan.matmul_dtype)));
+    const double operations = operations_per_second(problem, 1000);
+    table.add_row({problem.name(), operations > 0 ? fmt::format("{:.1f}", operations / 1e9) : "-",
+                   fmt::format("{}", fmt::join(goals, ", "))});
   }
-
-  /// Medians of `steps` steps, in milliseconds: without the mark, and the mark alone.
-  struct Times {
-    double step, mark;
-  };
-  Times run(int steps) {
-    std::vector<double> step_times, mark_times;
-    for (int i = 0; i < steps; ++i) {
-      synchronize(device_);
-      const Clock::time_point start = Clock::now();
-      {
-        Tape tape;
-        tape.backward(cross_entropy(network_->forward(images_), labels_));
-      }
-      synchronize(device_);
-      const Clock::time_point mark_start = Clock::now();
-      embedder_->add_gradients();
-      synchronize(device_);
-      mark_times.push_back(milliseconds_since(mark_start));
-      optimizer_->step();
-      synchronize(device_);
-      step_times.push_back(milliseconds_since(start) - mark_times.back());
-    }
-    return {median(step_times), median(mark_times)};
-  }
-
- private:
-  Device device_;
-  std::unique_ptr<Module> network_;
-  Tensor images_, labels_;
-  std::unique_ptr<Sgd> optimizer_;
-  std::unique_ptr<Embedder> embedder_;
-};
-
-struct Row {
-  Problem problem;
-  double ours = 0, mark = 0, pytorch = 0;     // milliseconds
-  double our_memory = 0, pytorch_memory = 0;  // megabytes
-};
-
-// The PyTorch side: experiments/bench_step.py, asked for one measurement at a time.
-std::unique_ptr<ChildProcess> start_pytorch(const Options& options, std::string& version) {
-  auto child = std::make_unique<ChildProcess>(
-      std::vector<std::string>{options.python, "-u", DEEPWATER_SOURCE_DIR "/experiments/bench_step.py",
-                               std::to_string(thread_count())});
-  const std::optional<std::string> greeting = child->read_line();
-  if (!greeting || !greeting->starts_with("torch ")) return nullptr;
-  version = *greeting;
-  return child;
+  fmt::print("{}ours: {}; PyTorch: {}\n", table.text(), fmt::join(plan.our_variants, ", "),
+             fmt::join(plan.pytorch_variants, ", "));
 }
 
-Row measure(const Problem& problem, const Options& options, Device device, ChildProcess* pytorch) {
-  Row row{problem};
-  OurStep step(problem, device);
-  std::vector<double> ours, marks, theirs;
-  Progress bar("measuring " + problem.network, static_cast<uint64_t>(options.rounds), "rounds");
-  const std::string request =
-      fmt::format("{} {} {}\n", problem.network.substr(4), problem.batch, options.steps);
-  step.run(2);
-  for (int round = 0; round < options.rounds; ++round) {
-    const OurStep::Times times = step.run(options.steps);
-    ours.push_back(times.step);
-    marks.push_back(times.mark);
-    if (pytorch != nullptr) {
-      pytorch->write(request);
-      const std::optional<std::string> answer = pytorch->read_line();
-      require(answer.has_value(), "the PyTorch side of the benchmark stopped");
-      const nlohmann::json reply = nlohmann::json::parse(*answer);
-      theirs.push_back(reply.at("milliseconds").get<double>());
-      row.pytorch_memory = reply.at("peak_megabytes").get<double>();
-    }
-    bar.advance();
-  }
-  row.ours = median(ours);
-  row.mark = median(marks);
-  row.pytorch = theirs.empty() ? 0 : median(theirs);
-  row.our_memory = peak_megabytes();
-  return row;
+StepBenchmarkOptions benchmark_options(const Options& options, Device device, Progress& bar) {
+  const std::string threads = std::to_string(thread_count()), name = device == cpu ? "cpu" : "cuda";
+  StepBenchmarkOptions result;
+  result.our_command = {std::filesystem::read_symlink("/proc/self/exe").string(),
+                        "--worker",
+                        "--threads",
+                        threads,
+                        "--device",
+                        to_string(device)};
+  if (options.python != "none")
+    result.pytorch_command = {options.python, "-uB",
+                              DEEPWATER_SOURCE_DIR "/experiments/bench_step/pytorch_side.py", threads, name};
+  result.rounds = options.rounds;
+  result.starts = options.starts < 0 ? options.rounds : options.starts;
+  if (options.steps > 0) result.steps_a_turn = options.steps;
+  result.progress = [&bar](const std::string& note) { bar.advance(1, note); };
+  return result;
 }
 
 int run(const Options& options) {
   apply_common_options(options.common);
-  const Device device = parse_device(options.common.device);
-  std::string version;
-  const std::unique_ptr<ChildProcess> pytorch = start_pytorch(options, version);
-  if (!pytorch && !options.common.quiet)
-    fmt::print(stderr, "deepwater: {} has no PyTorch: only our side is measured\n", options.python);
-  Table table(
-      {"step", "ours ms", "PyTorch ms", "PyTorch / ours", "mark ms", "mark %", "ours MB", "PyTorch MB"});
-  auto json = nlohmann::ordered_json::array();
-  for (const Problem& problem : problems) {
-    const Row row = measure(problem, options, device, pytorch.get());
-    const bool both = row.pytorch > 0;
-    const auto number = [&](double value, const char* format) {
-      return both ? fmt::format(fmt::runtime(format), value) : "-";
-    };
-    table.add_row({fmt::format("{} batch {}", problem.network, problem.batch),
-                   fmt::format("{:.1f}", row.ours), number(row.pytorch, "{:.1f}"),
-                   number(both ? row.pytorch / row.ours : 0, "{:.2f}"), fmt::format("{:.2f}", row.mark),
-                   fmt::format("{:.2f}", 100 * row.mark / row.ours), fmt::format("{:.0f}", row.our_memory),
-                   number(row.pytorch_memory, "{:.0f}")});
-    json.push_back({{"network", problem.network},
-                    {"batch", problem.batch},
-                    {"milliseconds", row.ours},
-                    {"mark_milliseconds", row.mark},
-                    {"peak_megabytes", row.our_memory},
-                    {"pytorch_milliseconds", both ? nlohmann::ordered_json(row.pytorch) : nullptr},
-                    {"pytorch_peak_megabytes", both ? nlohmann::ordered_json(row.pytorch_memory) : nullptr}});
-  }
-  if (options.common.json) {
-    fmt::print("{}\n", json.dump(2));
+  const StepPlan plan = step_plan(device_type(options.common.device, options.dry_run), options.only);
+  if (options.dry_run) {
+    print_plan(plan);
     return 0;
   }
-  fmt::print("{}", table.text());
-  fmt::print("medians of {} rounds of {} steps, the two sides alternating; {} threads; {}\n", options.rounds,
-             options.steps, thread_count(), version.empty() ? "PyTorch not measured" : version);
+  const Device device = parse_device(options.common.device);
+  if (options.worker) return run_bench_step_worker(device);
+  Progress bar("measuring", 0, "turns");
+  const StepBenchmarkOptions settings = benchmark_options(options, device, bar);
+  const StepBenchmark benchmark = run_step_benchmark(plan, settings);
+  bar.finish();
+  if (benchmark.pytorch_versions.empty() && options.python != "none" && !options.common.quiet)
+    fmt::print(stderr, "deepwater: only our side is measured, PyTorch of {} gave: {}\n", options.python,
+               benchmark.pytorch_error);
+  if (options.common.json) {
+    fmt::print("{}\n", step_report_json(benchmark, plan, device, settings).dump(2));
+    return 0;
+  }
+  const Table comparisons = comparison_table(step_comparisons(benchmark, plan)),
+              training = training_table(benchmark);
+  const auto text = [&](const Table& table) { return options.markdown ? table.markdown() : table.text(); };
+  fmt::print("{}\n", text(comparisons));
+  if (!training.rows().empty()) fmt::print("{}\n", text(training));
+  fmt::print("{}\n", step_report_footer(benchmark, settings));
   return 0;
 }
 
@@ -198,17 +98,31 @@ int run(const Options& options) {
 
 int main(int argc, char** argv) {
   dw::Options options;
-  CLI::App app("Times one training step beside PyTorch's, and the mark's share of it.", "bench_step");
-  app.add_option("--python", options.python, "A Python that may have PyTorch")->capture_default_str();
-  app.add_option("--rounds", options.rounds, "Rounds: ours, then PyTorch's, and so on")
+  CLI::App app("Training and inference steps beside PyTorch's: time, first step, peak memory.", "bench_step");
+  app.add_option("--python", options.python, "A Python with PyTorch and NumPy; none: only our side")
+      ->capture_default_str();
+  app.add_option("--only", options.only, "Problems whose name contains this, as often as needed")
+      ->allow_extra_args(false);
+  app.add_option("--rounds", options.rounds, "Rounds, in which every side and variant has its turn")
       ->check(CLI::PositiveNumber)
       ->capture_default_str();
-  app.add_option("--steps", options.steps, "Steps a round; its median counts")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
+  app.add_option("--steps", options.steps, "Steps a turn, of which the median counts; default: 0.3 s of them")
+      ->check(CLI::PositiveNumber);
+  app.add_option("--starts", options.starts,
+                 "Fresh processes for the time to the first step; default: --rounds")
+      ->check(CLI::NonNegativeNumber);
+  app.add_flag("--markdown", options.markdown, "The tables as Markdown");
+  app.add_flag("--dry-run", options.dry_run, "Print the plan; also of a device that is not there");
+  app.add_flag("--worker", options.worker)->group("");
   dw::add_common_options(app, options.common);
-  app.footer(
-      "Example:\n  bench_step --threads 2 --python venv/bin/python\n\nFor figures worth keeping, nothing "
-      "else runs beside.");
+  app.footer(R"(Examples:
+  bench_step --threads 2 --python venv/bin/python --markdown
+  bench_step --python none --only "lenet-5 training" --only "inference 1"
+  bench_step --device cuda --dry-run
+
+A problem is one network, training or inference, and a batch size, as --dry-run lists them. Every variant of a side runs in a
+process of its own: PyTorch's are eager in both memory layouts and torch.compile; on CUDA eager, channels-last with bf16
+autocast, that in a CUDA graph, and torch.compile(mode="max-autotune"). The best of them counts.
+For figures worth keeping nothing else runs beside.)");
   return dw::run_program(app, argc, argv, [&] { return dw::run(options); });
 }

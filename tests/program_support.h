@@ -26,8 +26,9 @@ namespace fs = std::filesystem;
 class Program {
  public:
   /// `most_bytes` per file written, as on a full disk; 0: no limit.
-  explicit Program(const std::vector<std::string>& arguments, size_t most_bytes = 0) {
-    std::vector<std::string> words{DEEPWATER_PROGRAM};
+  explicit Program(const std::vector<std::string>& arguments, size_t most_bytes = 0,
+                   const std::string& executable = DEEPWATER_PROGRAM) {
+    std::vector<std::string> words{executable};
     words.insert(words.end(), arguments.begin(), arguments.end());
     std::vector<char*> argv;
     for (std::string& word : words) argv.push_back(word.data());

@@ -1,0 +1,42 @@
+// What a run of bench_step found, as tables and as JSON.
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+#include <string>
+#include <vector>
+
+#include "experiments/bench_step/rounds.h"
+#include "experiments/table.h"
+
+namespace dw {
+
+/// One figure of ours beside PyTorch's: times and memory alike, less is better.
+struct StepComparison {
+  std::string what;  ///< "wrn-10-4 training 64, with data"
+  std::string unit;  ///< "ms", "s" or "MB"
+  double ours = 0, pytorch = 0;
+  std::string our_variant, pytorch_variant;  ///< PyTorch's: the best, or the one the goal names
+  double goal = 0;                           ///< of pytorch / ours, at least
+
+  double ratio() const { return pytorch / ours; }
+  bool has_pytorch() const { return pytorch > 0; }
+  bool is_met() const { return has_pytorch() && ratio() >= goal; }
+};
+
+std::vector<StepComparison> step_comparisons(const StepBenchmark& benchmark, const StepPlan& plan);
+
+/// Every comparison, a row each.
+Table comparison_table(const std::vector<StepComparison>& comparisons);
+
+/// What has no counterpart, of every training problem: the mark's share of a step, the step's share of the
+/// machine's matrix product rate, and how long PyTorch compiled.
+Table training_table(const StepBenchmark& benchmark);
+
+/// Results, comparisons and the environment: hardware, threads, versions, commit, date.
+nlohmann::ordered_json step_report_json(const StepBenchmark& benchmark, const StepPlan& plan, Device device,
+                                        const StepBenchmarkOptions& options);
+
+/// What the figures stand on, for under the tables: rounds, threads, versions, processor, date, commit.
+std::string step_report_footer(const StepBenchmark& benchmark, const StepBenchmarkOptions& options);
+
+}  // namespace dw

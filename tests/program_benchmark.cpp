@@ -1,0 +1,94 @@
+// bench_step: its JSON for a small problem, its plans and its errors. Speed itself is no matter of tests.
+#include "tests/program_support.h"
+
+using namespace dw;
+using namespace dw::test;
+using nlohmann::json;
+
+namespace {
+
+// The executable beside the main one.
+std::string bench_step() {
+  return (fs::path(DEEPWATER_PROGRAM).parent_path() / "bench_step").string();
+}
+
+std::vector<std::string> small(std::vector<std::string> more) {
+  std::vector<std::string> arguments{"--device", "cpu",     "--threads", "1",      "--rounds",
+                                     "1",        "--steps", "1",         "--only", "lenet-5 training"};
+  arguments.insert(arguments.end(), more.begin(), more.end());
+  return arguments;
+}
+
+}  // namespace
+
+TEST_CASE("program bench_step: a small problem without PyTorch, as JSON") {
+  Program program(small({"--python", "none", "--json", "--quiet"}), 0, bench_step());
+  CHECK_MESSAGE(program.wait() == 0, program.err());
+  const json report = json::parse(program.out());
+  for (const char* const key : {"commit", "date", "cpu", "cores", "compiler", "device", "matmul"})
+    CHECK(report.contains(key));
+  CHECK(report["threads"] == 1);
+  CHECK(report["rounds"] == 1);
+  CHECK(report["pytorch"].is_null());
+  REQUIRE(report["problems"].size() == 1);
+  const json& problem = report["problems"][0];
+  CHECK(problem["name"] == "lenet-5 training 256");
+  CHECK(problem["pytorch"].empty());
+  const json& ours = problem["ours"][0];
+  for (const char* const figure :
+       {"milliseconds", "milliseconds_with_data", "first_seconds", "start_seconds", "peak_megabytes"})
+    CHECK(ours[figure].get<double>() > 0);
+  CHECK(problem["ours"][1]["variant"] == "marked");
+  CHECK(contains(problem["ours"][1]["error"].get<std::string>(), "64 bits"));
+  REQUIRE(report["comparisons"].size() == 4);
+  for (const json& comparison : report["comparisons"]) {
+    CHECK(comparison["ours"].get<double>() > 0);
+    CHECK(comparison["goal"].get<double>() > 1);
+    CHECK(comparison["pytorch"].is_null());
+    CHECK(comparison["met"].is_null());
+  }
+}
+
+// A stand-in that answers like PyTorch's side, so that the comparison is known.
+TEST_CASE("program bench_step: the best of PyTorch's variants counts, and one that fails does not") {
+  const ScratchFolder folder;
+  const fs::path python = folder / "python";
+  write_file_atomically(python, R"(#!/bin/sh
+milliseconds=1e6
+while read -r request; do
+  case $request in
+    *compile*) echo '{"error": "no compiler"}'; exit ;;
+    *channels-last*) milliseconds=1e5; echo '{"first_seconds": 1, "versions": "stand-in"}' ;;
+    *prepare*) echo '{"first_seconds": 2, "versions": "stand-in"}' ;;
+    *) echo "{\"milliseconds\": $milliseconds, \"peak_megabytes\": 1}" ;;
+  esac
+done
+)");
+  fs::permissions(python, fs::perms::owner_all);
+  Program program(small({"--python", python.string(), "--json", "--quiet", "--starts", "0"}), 0,
+                  bench_step());
+  CHECK_MESSAGE(program.wait() == 0, program.err());
+  const json report = json::parse(program.out());
+  CHECK(report["pytorch"] == "stand-in");
+  const json& variants = report["problems"][0]["pytorch"];
+  REQUIRE(variants.size() == 3);
+  CHECK(variants[0]["milliseconds"] == 1e6);
+  CHECK(variants[2]["error"] == "no compiler");
+  REQUIRE(report["comparisons"].size() == 3);
+  CHECK(report["comparisons"][0]["pytorch"] == 1e5);
+  CHECK(report["comparisons"][0]["pytorch_variant"] == "channels-last");
+  CHECK(report["comparisons"][0]["met"] == true);
+  CHECK(contains(report["comparisons"][2]["what"].get<std::string>(), "peak memory"));
+  CHECK(report["comparisons"][2]["met"] == false);
+}
+
+TEST_CASE("program bench_step: plans, also for a device that is not there") {
+  Program plan({"--device", "cuda", "--dry-run"}, 0, bench_step());
+  CHECK(plan.wait() == 0);
+  for (const char* const part :
+       {"wrn-28-10 training 1024", "3 against eager", "0.4 of the bf16", "max-autotune"})
+    CHECK_MESSAGE(contains(plan.out(), part), plan.out());
+  Program unknown({"--only", "vgg"}, 0, bench_step());
+  CHECK(unknown.wait() == 2);
+  CHECK(contains(unknown.err(), "\"wrn-10-4 training 64\""));
+}
