@@ -83,13 +83,21 @@ struct BatchNormOptions {
   bool relu = false;  ///< apply ReLU to the result in the same pass
 };
 /// Normalises each channel of [n,c,h,w] or [n,c] over the batch and updates the running statistics in place.
+/// `residual`, unless undefined, is like `input` and added to the result before the ReLU.
 Tensor batch_norm_training(const Tensor& input, const Tensor& weight, const Tensor& bias,
                            const Tensor& running_mean, const Tensor& running_variance,
-                           const BatchNormOptions& options);
+                           const BatchNormOptions& options, const Tensor& residual = {});
 /// Normalises by the running statistics.
 Tensor batch_norm_inference(const Tensor& input, const Tensor& weight, const Tensor& bias,
                             const Tensor& running_mean, const Tensor& running_variance,
-                            const BatchNormOptions& options);
+                            const BatchNormOptions& options, const Tensor& residual = {});
+/// a + b, and batch_norm_training of it, in the same passes over memory. `b` is like `a`.
+struct NormalisedSum {
+  Tensor sum, out;
+};
+NormalisedSum batch_norm_training_of_sum(const Tensor& a, const Tensor& b, const Tensor& weight,
+                                         const Tensor& bias, const Tensor& running_mean,
+                                         const Tensor& running_variance, const BatchNormOptions& options);
 struct PoolOptions {
   int64_t kernel = 2, stride = 2, padding = 0;
 };

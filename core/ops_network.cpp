@@ -49,14 +49,16 @@ ConvShape conv_shape(const Tensor& input, const Tensor& weight, const ConvOption
   return shape;
 }
 
-// A [rows, channels] reading of [n, c, h, w] (channels-last) or [n, c].
-struct Rows {
-  Tensor tensor;
+// What a batch norm reads, as kernels take it: [n, c, h, w] (channels-last) or [n, c] as [rows, channels].
+struct BatchNormInputs {
+  Tensor input, addend, residual;  // the last two may be undefined
+  Tensor weight, bias;
   BatchNormShape shape;
 };
 
-Rows rows_of(const Tensor& input, const Tensor& weight, const Tensor& running_mean,
-             const Tensor& running_variance, const BatchNormOptions& options) {
+BatchNormInputs batch_norm_inputs(const Tensor& input, const Tensor& addend, const Tensor& residual,
+                                  const Tensor& weight, const Tensor& bias, const Tensor& running_mean,
+                                  const Tensor& running_variance, const BatchNormOptions& options) {
   require((input.rank() == 4 || input.rank() == 2) && weight.shape() == Shape{input.size(1)},
           "batch norm expects input [n, c, h, w] or [n, c] and weight [c], found {} and {}", input.shape(),
           weight.shape());
@@ -64,14 +66,94 @@ Rows rows_of(const Tensor& input, const Tensor& weight, const Tensor& running_me
               running_mean.is_dense() && running_variance.is_dense(),
           "batch norm expects dense running statistics {}, found {} and {}", weight.shape(),
           running_mean.shape(), running_variance.shape());
-  Rows rows{channels_last(input), {}};
-  rows.shape.channels = input.size(1);
-  rows.shape.rows = input.numel() / std::max<int64_t>(1, input.size(1));
-  rows.shape.dtype = input.dtype();
-  rows.shape.relu = options.relu;
-  rows.shape.epsilon = options.epsilon;
-  rows.shape.momentum = options.momentum;
-  return rows;
+  BatchNormInputs inputs{channels_last(input), {}, {}, weight.contiguous(), bias.contiguous(), {}};
+  for (const auto& [from, to] : {std::pair{&addend, &inputs.addend}, {&residual, &inputs.residual}}) {
+    if (!from->defined()) continue;
+    require(from->shape() == input.shape() && from->dtype() == input.dtype(),
+            "batch norm expects what is added to be {} {}, found {} {}", name_of(input.dtype()),
+            input.shape(), name_of(from->dtype()), from->shape());
+    *to = channels_last(*from);
+  }
+  inputs.shape.channels = input.size(1);
+  inputs.shape.rows = input.numel() / std::max<int64_t>(1, input.size(1));
+  inputs.shape.dtype = input.dtype();
+  inputs.shape.relu = options.relu;
+  inputs.shape.epsilon = options.epsilon;
+  inputs.shape.momentum = options.momentum;
+  return inputs;
+}
+
+void* memory_of(const Tensor& tensor) {
+  return tensor.defined() ? tensor.raw_data() : nullptr;
+}
+
+// Batch norm in training of input + addend, with a residual behind it; either may be undefined. Returns the
+// sum, or the input where nothing is added.
+NormalisedSum normalise_batch(const Tensor& input, const Tensor& addend, const Tensor& residual,
+                              const Tensor& weight, const Tensor& bias, const Tensor& running_mean,
+                              const Tensor& running_variance, const BatchNormOptions& options) {
+  BatchNormInputs x;
+  NormalisedSum result;
+  Tensor saved_mean, saved_inverse_deviation;
+  {
+    const NoGrad pause;
+    x = batch_norm_inputs(input, addend, residual, weight, bias, running_mean, running_variance, options);
+    require(x.shape.rows > 1, "batch norm in training expects more than one value a channel, found input {}",
+            input.shape());
+    result = {addend.defined() ? Tensor::empty_like(x.input) : input, Tensor::empty_like(x.input)};
+    saved_mean = Tensor::empty_like(x.weight);
+    saved_inverse_deviation = Tensor::empty_like(x.weight);
+    kernels(input.device())
+        .batch_norm_training(stream_of(input), x.shape,
+                             {.in = x.input.raw_data(),
+                              .addend = memory_of(x.addend),
+                              .sum = addend.defined() ? result.sum.raw_data() : nullptr,
+                              .weight = x.weight.raw_data(),
+                              .bias = x.bias.raw_data(),
+                              .running_mean = running_mean.raw_data(),
+                              .running_variance = running_variance.raw_data(),
+                              .residual = memory_of(x.residual),
+                              .out = result.out.raw_data(),
+                              .saved_mean = saved_mean.raw_data(),
+                              .saved_inverse_deviation = saved_inverse_deviation.raw_data()});
+  }
+  if (addend.defined()) {
+    x.input = result.sum.detach();
+    Tape::record("add", {input, addend}, result.sum, [](const Tensor& gradient, const Needed&) {
+      return Gradients{gradient, gradient};
+    });
+  }
+  const bool gated_by_output = residual.defined() && options.relu;
+  std::vector<Tensor> inputs{result.sum, weight, bias};
+  if (residual.defined()) inputs.push_back(residual);
+  Tape::record(
+      "batch_norm", inputs, result.out,
+      [input = x.input, scale = x.weight, shift = x.bias, shape = x.shape, saved_mean,
+       saved_inverse_deviation, out = gated_by_output ? result.out.detach() : Tensor(),
+       with_residual = residual.defined()](const Tensor& gradient, const Needed& needed) {
+        const Tensor incoming = channels_last(gradient);
+        const Tensor so_far = needed.take_sum(0);
+        const Tensor added = so_far.defined() ? channels_last(so_far) : Tensor();
+        Gradients slopes{Tensor::empty_like(input), Tensor::empty_like(scale), Tensor::empty_like(scale)};
+        const Tensor residual_slope = out.defined() ? Tensor::empty_like(input) : Tensor();
+        kernels(incoming.device())
+            .batch_norm_backward(stream_of(incoming), shape,
+                                 {.out_gradient = incoming.raw_data(),
+                                  .in = input.raw_data(),
+                                  .out = memory_of(out),
+                                  .weight = scale.raw_data(),
+                                  .bias = shift.raw_data(),
+                                  .saved_mean = saved_mean.raw_data(),
+                                  .saved_inverse_deviation = saved_inverse_deviation.raw_data(),
+                                  .residual_gradient = memory_of(residual_slope),
+                                  .in_gradient_so_far = memory_of(added),
+                                  .in_gradient = slopes[0].raw_data(),
+                                  .weight_gradient = slopes[1].raw_data(),
+                                  .bias_gradient = slopes[2].raw_data()});
+        if (with_residual) slopes.push_back(out.defined() ? residual_slope : gradient);
+        return slopes;
+      });
+  return result;
 }
 
 PoolShape pool_shape(const Tensor& input, const PoolOptions& options) {
@@ -123,57 +205,42 @@ Tensor conv2d(const Tensor& input, const Tensor& weight, const Tensor& bias, con
 
 Tensor batch_norm_training(const Tensor& input, const Tensor& weight, const Tensor& bias,
                            const Tensor& running_mean, const Tensor& running_variance,
-                           const BatchNormOptions& options) {
-  Rows rows;
-  Tensor out, scale, saved_mean, saved_inverse_deviation;
-  {
-    const NoGrad pause;
-    rows = rows_of(input, weight, running_mean, running_variance, options);
-    scale = weight.contiguous();
-    const Tensor shift = bias.contiguous();
-    require(rows.shape.rows > 1,
-            "batch norm in training expects more than one value a channel, found input {}", input.shape());
-    out = Tensor::empty_like(rows.tensor);
-    saved_mean = Tensor::empty_like(scale);
-    saved_inverse_deviation = Tensor::empty_like(scale);
-    kernels(input.device())
-        .batch_norm_training(stream_of(input), rows.shape, rows.tensor.raw_data(), scale.raw_data(),
-                             shift.raw_data(), running_mean.raw_data(), running_variance.raw_data(),
-                             out.raw_data(), saved_mean.raw_data(), saved_inverse_deviation.raw_data());
-  }
-  Tape::record("batch_norm", {input, weight, bias}, out,
-               [rows, scale, out = options.relu ? out : Tensor(), saved_mean, saved_inverse_deviation](
-                   const Tensor& gradient, const Needed&) {
-                 const Tensor incoming = channels_last(gradient);
-                 Gradients result{Tensor::empty_like(rows.tensor), Tensor::empty_like(scale),
-                                  Tensor::empty_like(scale)};
-                 kernels(incoming.device())
-                     .batch_norm_backward(stream_of(incoming), rows.shape, incoming.raw_data(),
-                                          rows.tensor.raw_data(), out.defined() ? out.raw_data() : nullptr,
-                                          scale.raw_data(), saved_mean.raw_data(),
-                                          saved_inverse_deviation.raw_data(), result[0].raw_data(),
-                                          result[1].raw_data(), result[2].raw_data());
-                 return result;
-               });
-  return out;
+                           const BatchNormOptions& options, const Tensor& residual) {
+  return normalise_batch(input, {}, residual, weight, bias, running_mean, running_variance, options).out;
+}
+
+NormalisedSum batch_norm_training_of_sum(const Tensor& a, const Tensor& b, const Tensor& weight,
+                                         const Tensor& bias, const Tensor& running_mean,
+                                         const Tensor& running_variance, const BatchNormOptions& options) {
+  return normalise_batch(a, b, {}, weight, bias, running_mean, running_variance, options);
 }
 
 Tensor batch_norm_inference(const Tensor& input, const Tensor& weight, const Tensor& bias,
                             const Tensor& running_mean, const Tensor& running_variance,
-                            const BatchNormOptions& options) {
-  const Rows rows = rows_of(input.detach(), weight, running_mean, running_variance, options);
-  const Tensor scale = weight.detach().contiguous();
-  const Tensor shift = bias.detach().contiguous();
-  Tensor out = Tensor::empty_like(rows.tensor);
-  kernels(input.device())
-      .batch_norm_inference(stream_of(input), rows.shape, rows.tensor.raw_data(), scale.raw_data(),
-                            shift.raw_data(), running_mean.raw_data(), running_variance.raw_data(),
-                            out.raw_data());
+                            const BatchNormOptions& options, const Tensor& residual) {
+  BatchNormInputs x;
+  Tensor out;
+  {
+    const NoGrad pause;
+    x = batch_norm_inputs(input, {}, residual, weight, bias, running_mean, running_variance, options);
+    out = Tensor::empty_like(x.input);
+    kernels(input.device())
+        .batch_norm_inference(stream_of(input), x.shape,
+                              {.in = x.input.raw_data(),
+                               .weight = x.weight.raw_data(),
+                               .bias = x.bias.raw_data(),
+                               .running_mean = running_mean.raw_data(),
+                               .running_variance = running_variance.raw_data(),
+                               .residual = memory_of(x.residual),
+                               .out = out.raw_data()});
+  }
+  std::vector<Tensor> inputs{input, weight, bias};
+  if (residual.defined()) inputs.push_back(residual);
   // With fixed statistics the layer is y = x · scale + shift, and that is all its gradients need.
   Tape::record(
-      "batch_norm_inference", {input, weight, bias}, out,
+      "batch_norm_inference", inputs, out,
       [input = input.detach(), weight, running_mean, running_variance, out = options.relu ? out : Tensor(),
-       options](const Tensor& gradient, const Needed&) {
+       options, with_residual = residual.defined()](const Tensor& gradient, const Needed&) {
         const Shape per_channel = input.rank() == 4 ? Shape{1, input.size(1), 1, 1} : Shape{1, input.size(1)};
         const Tensor incoming = out.defined()
                                     ? where(greater(out, Tensor::zeros({}, out.dtype(), out.device())),
@@ -181,9 +248,11 @@ Tensor batch_norm_inference(const Tensor& input, const Tensor& weight, const Ten
                                     : gradient;
         const Tensor inverse = power(add(running_variance, options.epsilon), -0.5);
         const Tensor normal = (input - running_mean.reshape(per_channel)) * inverse.reshape(per_channel);
-        return Gradients{incoming * (weight * inverse).reshape(per_channel),
+        Gradients slopes{incoming * (weight * inverse).reshape(per_channel),
                          sum_to(incoming * normal, per_channel).reshape(weight.shape()),
                          sum_to(incoming, per_channel).reshape(weight.shape())};
+        if (with_residual) slopes.push_back(incoming);
+        return slopes;
       });
   return out;
 }

@@ -1,6 +1,7 @@
 #include "core/tape.h"
 
 #include <atomic>
+#include <utility>
 
 #include "core/ops.h"
 #include "core/tensor_impl.h"
@@ -21,6 +22,10 @@ void accumulate(Tensor& sum, Tensor gradient) {
 }
 
 }  // namespace
+
+Tensor Needed::take_sum(size_t input) const {
+  return (*this)[input] ? std::exchange(sums_[static_cast<size_t>(slots_[input])], Tensor()) : Tensor();
+}
 
 Tape::Tape() : previous_(active), id_(++tapes_made) {
   active = this;
@@ -87,8 +92,7 @@ void Tape::backward(const Tensor& output, const Tensor& gradient, Mode mode) {
     const Tensor arriving = std::move(gradients[static_cast<size_t>(node.output)]);
     gradients[static_cast<size_t>(node.output)] = Tensor();
     if (!arriving.defined()) continue;
-    Needed needed;
-    for (const int slot : node.inputs) needed.push_back(slot >= 0);
+    const Needed needed(node.inputs, gradients);
     Gradients leaving = node.backward(arriving, needed);
     require(leaving.size() == node.inputs.size(), "backward of {} gave {} gradients for {} inputs", node.name,
             leaving.size(), node.inputs.size());

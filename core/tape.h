@@ -15,7 +15,21 @@ namespace dw {
 /// One gradient per input, in order; undefined where `needed[i]` is false. The gradient that comes in has the
 /// shape of the output; those that go out have the shapes of the inputs.
 using Gradients = std::vector<Tensor>;
-using Needed = std::vector<bool>;
+
+/// Which inputs of an operation need a gradient, and what those have received from elsewhere so far.
+class Needed {
+ public:
+  Needed(const std::vector<int>& slots, std::vector<Tensor>& sums) : slots_(slots), sums_(sums) {}
+  bool operator[](size_t input) const { return slots_[input] >= 0; }
+  /// The sum of the gradients that input `input` has received so far, undefined where there are none. Whoever
+  /// takes it adds it to the gradient that it returns, which saves a pass over memory.
+  Tensor take_sum(size_t input) const;
+
+ private:
+  const std::vector<int>& slots_;  // −1 where no gradient is needed
+  std::vector<Tensor>& sums_;      // by slot
+};
+
 using Backward = std::function<Gradients(const Tensor& gradient, const Needed& needed)>;
 
 class Tape {

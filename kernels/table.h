@@ -81,8 +81,9 @@ struct MatmulShape {
   DType dtype = DType::f32;
 };
 
-/// Batch normalisation over the rows of a [rows, channels] matrix, optionally followed by ReLU in the same
-/// pass.
+/// Batch normalisation over the rows of a [rows, channels] matrix, with what stands around it in a residual
+/// network done in the same passes over memory:
+///   out = relu(normalised(in + addend) · weight + bias + residual)
 struct BatchNormShape {
   int64_t rows = 0, channels = 0;
   DType dtype = DType::f32;
@@ -90,6 +91,32 @@ struct BatchNormShape {
   double epsilon = 1e-5;
   double momentum =
       0.1;  ///< running = (1 - momentum) · running + momentum · batch (variance unbiased, as in PyTorch)
+};
+
+/// Memory of a batch norm: matrices like `in`; weight to saved_inverse_deviation [channels], parameter dtype.
+struct BatchNormForward {
+  const void* in = nullptr;
+  const void* addend = nullptr;  ///< null: nothing is added before (always so in inference)
+  void* sum = nullptr;           ///< in + addend, where there is an addend
+  const void *weight = nullptr, *bias = nullptr;
+  void *running_mean = nullptr, *running_variance = nullptr;  ///< updated in training, read in inference
+  const void* residual = nullptr;                             ///< null: nothing is added behind
+  void* out = nullptr;
+  void *saved_mean = nullptr, *saved_inverse_deviation = nullptr;  ///< training only
+};
+
+/// Memory of the gradients of a batch norm in training.
+struct BatchNormBackward {
+  const void* out_gradient = nullptr;
+  const void* in = nullptr;   ///< the sum, where there was an addend
+  const void* out = nullptr;  ///< read where there was a residual and a ReLU
+  const void *weight = nullptr, *bias = nullptr, *saved_mean = nullptr, *saved_inverse_deviation = nullptr;
+  /// The residual's gradient, given where there was a residual and a ReLU (without a ReLU it is
+  /// out_gradient).
+  void* residual_gradient = nullptr;
+  const void* in_gradient_so_far = nullptr;  ///< null, or what is added to in_gradient
+  void* in_gradient = nullptr;               ///< may be out_gradient or in_gradient_so_far
+  void *weight_gradient = nullptr, *bias_gradient = nullptr;
 };
 
 /// 2-D pooling of NHWC activations; windows reach `padding` beyond the border, where maximum ignores and
@@ -177,19 +204,9 @@ struct KernelTable {
   void (*average_pool_backward)(Stream, const PoolShape&, const void* out_gradient, void* in_gradient);
 
   // Batch norm and cross entropy (cpu/batch_norm.cpp, cuda/batch_norm.cu, ...).
-  // saved_mean and saved_inverse_deviation: [channels], parameter dtype.
-  void (*batch_norm_training)(Stream, const BatchNormShape&, const void* in, const void* weight,
-                              const void* bias, void* running_mean, void* running_variance, void* out,
-                              void* saved_mean, void* saved_inverse_deviation);
-  void (*batch_norm_inference)(Stream, const BatchNormShape&, const void* in, const void* weight,
-                               const void* bias, const void* running_mean, const void* running_variance,
-                               void* out);
-  /// Gradients of batch_norm_training; `out` is its output, read only when shape.relu. in_gradient may be
-  /// out_gradient.
-  void (*batch_norm_backward)(Stream, const BatchNormShape&, const void* out_gradient, const void* in,
-                              const void* out, const void* weight, const void* saved_mean,
-                              const void* saved_inverse_deviation, void* in_gradient, void* weight_gradient,
-                              void* bias_gradient);
+  void (*batch_norm_training)(Stream, const BatchNormShape&, const BatchNormForward&);
+  void (*batch_norm_inference)(Stream, const BatchNormShape&, const BatchNormForward&);
+  void (*batch_norm_backward)(Stream, const BatchNormShape&, const BatchNormBackward&);
   /// logits [rows, classes], labels i64 [rows] → losses [rows] (parameter dtype) and
   /// logits_gradient = softmax − one-hot (of each row's own loss). A label outside [0, classes): NaN loss on
   /// CUDA, Error on the CPU.

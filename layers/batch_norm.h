@@ -7,7 +7,7 @@
 namespace dw {
 
 /// Normalises by the batch in training, by running statistics in evaluation. With options.relu the ReLU that
-/// follows is applied in the same pass over memory.
+/// follows is applied in the same pass over memory, as are the additions of residual networks.
 class BatchNorm2d : public Module {
  public:
   explicit BatchNorm2d(int64_t channels, const BatchNormOptions& options = {}) : options_(options) {
@@ -21,10 +21,20 @@ class BatchNorm2d : public Module {
     register_buffer("running_var", running_variance_);
   }
 
-  Tensor forward(const Tensor& input) override {
-    return training()
-               ? batch_norm_training(input, weight_, bias_, running_mean_, running_variance_, options_)
-               : batch_norm_inference(input, weight_, bias_, running_mean_, running_variance_, options_);
+  Tensor forward(const Tensor& input) override { return forward(input, {}); }
+
+  /// The same with `residual`, unless undefined, added to the result before the ReLU.
+  Tensor forward(const Tensor& input, const Tensor& residual) {
+    const auto normalise = training() ? batch_norm_training : batch_norm_inference;
+    return normalise(input, weight_, bias_, running_mean_, running_variance_, options_, residual);
+  }
+
+  /// a + b, and forward of it. Without b, `a` and forward of that.
+  NormalisedSum forward_of_sum(const Tensor& a, const Tensor& b) {
+    if (training() && b.defined())
+      return batch_norm_training_of_sum(a, b, weight_, bias_, running_mean_, running_variance_, options_);
+    const Tensor sum = b.defined() ? a + b : a;
+    return {sum, forward(sum)};
   }
 
  protected:

@@ -4,6 +4,7 @@
 #include <charconv>
 
 #include "layers/resnet.h"
+#include "layers/sequential.h"
 #include "layers/wide_resnet.h"
 
 namespace dw {

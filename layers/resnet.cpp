@@ -15,7 +15,7 @@ BasicBlock::BasicBlock(int64_t in_channels, int64_t out_channels, int64_t stride
     : conv1_(in_channels, out_channels, 3, convolution(stride, 1)),
       bn1_(out_channels, with_relu),
       conv2_(out_channels, out_channels, 3, convolution(1, 1)),
-      bn2_(out_channels) {
+      bn2_(out_channels, with_relu) {
   register_module("conv1", conv1_);
   register_module("bn1", bn1_);
   register_module("conv2", conv2_);
@@ -30,7 +30,7 @@ BasicBlock::BasicBlock(int64_t in_channels, int64_t out_channels, int64_t stride
 
 Tensor BasicBlock::forward(const Tensor& input) {
   const Tensor shortcut = downsample_ ? downsample_->forward(input) : input;
-  return relu(bn2_(conv2_(bn1_(conv1_(input)))) + shortcut);
+  return bn2_.forward(conv2_(bn1_(conv1_(input))), shortcut);
 }
 
 ResNet18::ResNet18(const Options& options)

@@ -9,21 +9,9 @@ Conv2d::Options convolution(int64_t stride, int64_t padding) {
 
 const BatchNormOptions with_relu{.relu = true};
 
-// One of the three stages: its blocks under "layer.0", "layer.1", ...
-class Stage : public Module {
- public:
-  Stage(int64_t blocks, int64_t in_channels, int64_t out_channels, int64_t stride, double dropout) {
-    for (int64_t i = 0; i < blocks; ++i) {
-      layer_.add(std::make_unique<ResidualBlock>(i == 0 ? in_channels : out_channels, out_channels,
-                                                 i == 0 ? stride : 1, dropout));
-    }
-    register_module("layer", layer_);
-  }
-  Tensor forward(const Tensor& input) override { return layer_(input); }
-
- private:
-  Sequential layer_;
-};
+Tensor sum_of(const ResidualBlock::Summands& value) {
+  return value.residual.defined() ? value.shortcut + value.residual : value.shortcut;
+}
 
 }  // namespace
 
@@ -44,10 +32,32 @@ ResidualBlock::ResidualBlock(int64_t in_channels, int64_t out_channels, int64_t 
   }
 }
 
-Tensor ResidualBlock::forward(const Tensor& input) {
-  const Tensor activated = bn1_(input);
+ResidualBlock::Summands ResidualBlock::forward(const Summands& input) {
+  const auto [sum, activated] = bn1_.forward_of_sum(input.shortcut, input.residual);
   const Tensor residual = conv2_(dropout_(bn2_(conv1_(activated))));
-  return (shortcut_ ? shortcut_->forward(activated) : input) + residual;
+  return {shortcut_ ? shortcut_->forward(activated) : sum, residual};
+}
+
+Tensor ResidualBlock::forward(const Tensor& input) {
+  return sum_of(forward(Summands{input, {}}));
+}
+
+WideStage::WideStage(int64_t blocks, int64_t in_channels, int64_t out_channels, int64_t stride,
+                     double dropout) {
+  for (int64_t i = 0; i < blocks; ++i) {
+    blocks_.push_back(std::make_unique<ResidualBlock>(i == 0 ? in_channels : out_channels, out_channels,
+                                                      i == 0 ? stride : 1, dropout));
+    register_module("layer." + std::to_string(i), *blocks_.back());
+  }
+}
+
+ResidualBlock::Summands WideStage::forward(ResidualBlock::Summands value) {
+  for (const auto& block : blocks_) value = block->forward(value);
+  return value;
+}
+
+Tensor WideStage::forward(const Tensor& input) {
+  return sum_of(forward(ResidualBlock::Summands{input, {}}));
 }
 
 WideResNet::WideResNet(const Options& options)
@@ -63,7 +73,7 @@ WideResNet::WideResNet(const Options& options)
   for (int64_t stage = 0; stage < 3; ++stage) {
     const int64_t widened = (int64_t{16} << stage) * options.width;
     stages_.push_back(
-        std::make_unique<Stage>(blocks, channels, widened, stage == 0 ? 1 : 2, options.dropout));
+        std::make_unique<WideStage>(blocks, channels, widened, stage == 0 ? 1 : 2, options.dropout));
     register_module("block" + std::to_string(stage + 1), *stages_.back());
     channels = widened;
   }
@@ -72,9 +82,9 @@ WideResNet::WideResNet(const Options& options)
 }
 
 Tensor WideResNet::forward(const Tensor& input) {
-  Tensor value = conv1_(input);
+  ResidualBlock::Summands value{conv1_(input), {}};
   for (const auto& stage : stages_) value = stage->forward(value);
-  return fc_(global_average_pool(bn1_(value)));
+  return fc_(global_average_pool(bn1_.forward_of_sum(value.shortcut, value.residual).out));
 }
 
 }  // namespace dw

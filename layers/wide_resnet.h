@@ -2,12 +2,13 @@
 // images.
 #pragma once
 
+#include <memory>
 #include <optional>
+#include <vector>
 
 #include "layers/batch_norm.h"
 #include "layers/convolution.h"
 #include "layers/linear.h"
-#include "layers/sequential.h"
 #include "layers/simple.h"
 
 namespace dw {
@@ -19,6 +20,12 @@ class ResidualBlock : public Module {
   ResidualBlock(int64_t in_channels, int64_t out_channels, int64_t stride, double dropout);
   Tensor forward(const Tensor& input) override;
 
+  /// An input or output before it is added up, which the batch norm of the next block does as it reads.
+  struct Summands {
+    Tensor shortcut, residual;  ///< the second may be undefined
+  };
+  Summands forward(const Summands& input);
+
  private:
   BatchNorm2d bn1_;
   Conv2d conv1_;
@@ -26,6 +33,17 @@ class ResidualBlock : public Module {
   Dropout dropout_;
   Conv2d conv2_;
   std::optional<Conv2d> shortcut_;
+};
+
+/// One of the three stages: residual blocks under "layer.0", "layer.1", ...
+class WideStage : public Module {
+ public:
+  WideStage(int64_t blocks, int64_t in_channels, int64_t out_channels, int64_t stride, double dropout);
+  Tensor forward(const Tensor& input) override;
+  ResidualBlock::Summands forward(ResidualBlock::Summands value);
+
+ private:
+  std::vector<std::unique_ptr<ResidualBlock>> blocks_;
 };
 
 /// `depth` = 6 N + 4; widths 16, 16 k, 32 k, 64 k. Parameter names: conv1, block{1,2,3}.layer.{i}.*, bn1, fc.
@@ -42,7 +60,7 @@ class WideResNet : public Module {
 
  private:
   Conv2d conv1_;
-  std::vector<std::unique_ptr<Module>> stages_;
+  std::vector<std::unique_ptr<WideStage>> stages_;
   BatchNorm2d bn1_;
   Linear fc_;
 };

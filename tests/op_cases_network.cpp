@@ -3,6 +3,7 @@
 #include "core/ops.h"
 #include "core/random.h"
 #include "layers/networks.h"
+#include "layers/sequential.h"
 #include "layers/wide_resnet.h"
 #include "tests/op_cases.h"
 
@@ -47,15 +48,31 @@ void add_batch_norms(std::vector<OpCase>& cases) {
       const std::string name =
           fmt::format("{} of {}", with_relu ? "batch_norm with relu" : "batch_norm", to_string(shape));
       const std::vector<OpInput> inputs{{shape}, {{channels}, Values::positive}, {{channels}}};
-      cases.push_back({name + ", training", inputs, [channels, options](const Inputs& x) {
-                         const Tensor mean = Tensor::zeros({channels}, x[0].dtype(), x[0].device());
-                         const Tensor variance = Tensor::full({channels}, 1, x[0].dtype(), x[0].device());
-                         return batch_norm_training(x[0], x[1], x[2], mean, variance, options);
-                       }});
-      cases.push_back({name + ", inference", inputs, [channels, options](const Inputs& x) {
-                         const Tensor mean = Tensor::full({channels}, 0.3, x[0].dtype(), x[0].device());
-                         const Tensor variance = Tensor::full({channels}, 1.7, x[0].dtype(), x[0].device());
-                         return batch_norm_inference(x[0], x[1], x[2], mean, variance, options);
+      std::vector<OpInput> two_inputs = inputs;
+      two_inputs.push_back({shape});
+      const auto statistic = [channels](const Tensor& like, double value) {
+        return Tensor::full({channels}, value, like.dtype(), like.device());
+      };
+      const auto training = [options, statistic](const Inputs& x, const Tensor& residual) {
+        return batch_norm_training(x[0], x[1], x[2], statistic(x[0], 0), statistic(x[0], 1), options,
+                                   residual);
+      };
+      const auto inference = [options, statistic](const Inputs& x, const Tensor& residual) {
+        return batch_norm_inference(x[0], x[1], x[2], statistic(x[0], 0.3), statistic(x[0], 1.7), options,
+                                    residual);
+      };
+      cases.push_back({name + ", training", inputs, [training](const Inputs& x) { return training(x, {}); }});
+      cases.push_back(
+          {name + ", inference", inputs, [inference](const Inputs& x) { return inference(x, {}); }});
+      cases.push_back({name + " with a residual, training", two_inputs,
+                       [training](const Inputs& x) { return training(x, x[3]); }});
+      cases.push_back({name + " with a residual, inference", two_inputs,
+                       [inference](const Inputs& x) { return inference(x, x[3]); }});
+      // The sum is used once more, before and after the batch norm as the tape walks.
+      cases.push_back({name + " of a sum, training", two_inputs, [options, statistic](const Inputs& x) {
+                         const auto [sum, out] = batch_norm_training_of_sum(
+                             x[0], x[3], x[1], x[2], statistic(x[0], 0), statistic(x[0], 1), options);
+                         return out * sum + square(x[0]);
                        }});
     }
   }
@@ -133,6 +150,8 @@ std::vector<OpCase> network_cases() {
              [] { return std::make_unique<ResidualBlock>(2, 2, 1, 0.0); });
   add_module(cases, "residual block with a shortcut", {3, 2, 5, 4},
              [] { return std::make_unique<ResidualBlock>(2, 3, 2, 0.0); });
+  add_module(cases, "three residual blocks in a row", {3, 2, 4, 4},
+             [] { return std::make_unique<WideStage>(3, 2, 3, 1, 0.0); });
   return cases;
 }
 

@@ -1,11 +1,17 @@
-// Batch normalisation on the CPU, with ReLU in the same pass. The work is bound by memory: training reads the
-// input twice and writes once. Rows are cut into chunks that fit the first-level cache, whose size depends on
-// the shape alone; their sums are combined in order and in double, so the thread count changes no bit.
-// Variances are taken around the mean of each chunk, so that inputs far from zero keep their precision.
+// Batch normalisation on the CPU, with ReLU and the additions of residual networks in the same passes. Bound
+// by memory; the floor, in times rows · channels · element size: training 3 (input twice, output once), an
+// addend 2 more, a residual 1; inference 2; backward 5 (out_gradient and input twice, in_gradient once), with
+// a residual 6, adding to a gradient 1 more. Second passes run backwards: they begin where the caches are
+// warm.
+//
+// Rows are cut into chunks that fit the first-level cache, whose size depends on the shape alone; their sums
+// are combined in order and in double, so the thread count changes no bit. Variances are taken around the
+// mean of each chunk, so that inputs far from zero keep their precision.
+#include <omp.h>
+
 #include <algorithm>
 #include <cmath>
 #include <limits>
-#include <vector>
 
 #include "kernels/table.h"
 
@@ -13,7 +19,7 @@ namespace dw::cpu_backend {
 namespace {
 
 constexpr int64_t chunk_elements = 8192;
-constexpr int64_t serial_elements = 16384;  ///< below this, waking the other threads costs more than it saves
+constexpr int64_t serial_elements = 65536;  ///< below this, waking the other threads costs more than it saves
 
 /// Channels that are treated together: `capacity` of them, known to the compiler, or fewer.
 template <int most, bool exact>
@@ -22,6 +28,8 @@ struct Width {
   int64_t count = most;
   constexpr operator int64_t() const { return exact ? most : count; }
 };
+
+enum class Order : uint8_t { forwards, backwards };
 
 struct Chunks {
   explicit Chunks(const BatchNormShape& shape)
@@ -32,38 +40,95 @@ struct Chunks {
 
   int64_t rows_in(int64_t chunk) const { return std::min(chunk_rows, rows - chunk * chunk_rows); }
 
-  /// Calls body(chunk, first channel, width) for every chunk and tile of channels. Few channels fit in
-  /// registers; of many, long tiles keep the reads in order.
+  /// Calls body(chunk, first channel, width) for every chunk and tile of channels; a thread has the same
+  /// chunks in either order. Few channels fit in registers; of many, long tiles keep the reads in order.
   template <typename Body>
-  void for_each_tile(Body&& body) const {
-#pragma omp parallel for schedule(static) if (rows * channels > serial_elements)
-    for (int64_t chunk = 0; chunk < count; ++chunk) {
-      if (channels == 16)
-        body(chunk, 0, Width<16, true>{});
-      else if (channels == 32)
-        body(chunk, 0, Width<32, true>{});
-      else
-        for (int64_t channel = 0; channel < channels; channel += 512)
-          body(chunk, channel, Width<512, false>{std::min<int64_t>(512, channels - channel)});
+  void for_each_tile(Order order, Body&& body) const {
+#pragma omp parallel if (rows * channels > serial_elements)
+    {
+      const int64_t threads = omp_get_num_threads(), thread = omp_get_thread_num();
+      const int64_t begin = thread * count / threads, end = (thread + 1) * count / threads;
+      for (int64_t i = begin; i < end; ++i) {
+        const int64_t chunk = order == Order::forwards ? i : begin + end - 1 - i;
+        if (channels == 16)
+          body(chunk, 0, Width<16, true>{});
+        else if (channels == 32)
+          body(chunk, 0, Width<32, true>{});
+        else if (channels == 64)
+          body(chunk, 0, Width<64, true>{});
+        else
+          for (int64_t channel = 0; channel < channels; channel += 512)
+            body(chunk, channel, Width<512, false>{std::min<int64_t>(512, channels - channel)});
+      }
     }
+  }
+
+  /// Calls body(first channel, width) for blocks of channels.
+  template <typename Body>
+  void for_each_channel_block(Body&& body) const {
+    constexpr int64_t block = 64;
+#pragma omp parallel for if (channels > block && count * channels > serial_elements / 2)
+    for (int64_t channel = 0; channel < channels; channel += block)
+      body(channel, Width<block, false>{std::min(block, channels - channel)});
   }
 
   int64_t rows, channels, chunk_rows, count;
 };
 
-/// Two sums of a chunk in one channel, or its mean and the squared distances from it.
-struct Partial {
-  double first = 0, second = 0;
+/// Two sums of every chunk and channel, or its mean and the squared distances from it.
+class Partials {
+ public:
+  explicit Partials(const Chunks& chunks)
+      : channels_(chunks.channels),
+        size_(chunks.count * chunks.channels),
+        memory_(cpu, static_cast<size_t>(2 * size_) * sizeof(double)) {}
+  double* first(int64_t chunk) const { return static_cast<double*>(memory_.data()) + chunk * channels_; }
+  double* second(int64_t chunk) const { return first(chunk) + size_; }
+
+ private:
+  int64_t channels_, size_;
+  Buffer memory_;
 };
 
+/// Values of the channels of a tile, copied so that the compiler knows nothing else changes them.
 template <typename T, typename TileWidth>
-void chunk_statistics(TileWidth width, int64_t rows, int64_t channels, const T* in, Partial* partials) {
-  T sum[width.capacity] = {}, centre[width.capacity], distance[width.capacity] = {},
+struct Local {
+  T value[TileWidth::capacity];
+  Local(TileWidth width, const T* from) { std::copy_n(from, static_cast<int64_t>(width), value); }
+  T operator[](int64_t c) const { return value[c]; }
+};
+
+/// A [channels] vector of our own.
+template <typename T>
+class ChannelVector {
+ public:
+  explicit ChannelVector(int64_t channels) : memory_(cpu, static_cast<size_t>(channels) * sizeof(T)) {}
+  T* data() const { return static_cast<T*>(memory_.data()); }
+
+ private:
+  Buffer memory_;
+};
+
+template <typename T>
+T normalised(T value, T mean, T scale, T bias) {
+  return (value - mean) * scale + bias;
+}
+
+/// Mean and squared distances of a chunk of in + addend, which goes to `sum`; without an addend, of `in`.
+template <bool adding, typename T, typename TileWidth>
+void chunk_statistics(TileWidth width, int64_t rows, int64_t channels, const T* in, const T* addend, T* sums,
+                      double* means, double* squares) {
+  T total[width.capacity] = {}, centre[width.capacity], distance[width.capacity] = {},
     square[width.capacity] = {};
   for (int64_t row = 0; row < rows; ++row)
 #pragma omp simd
-    for (int64_t c = 0; c < width; ++c) sum[c] += in[row * channels + c];
-  for (int64_t c = 0; c < width; ++c) centre[c] = sum[c] / static_cast<T>(rows);
+    for (int64_t c = 0; c < width; ++c) {
+      T value = in[row * channels + c];
+      if constexpr (adding) sums[row * channels + c] = value += addend[row * channels + c];
+      total[c] += value;
+    }
+  if constexpr (adding) in = sums;
+  for (int64_t c = 0; c < width; ++c) centre[c] = total[c] / static_cast<T>(rows);
   for (int64_t row = 0; row < rows; ++row)
 #pragma omp simd
     for (int64_t c = 0; c < width; ++c) {
@@ -73,192 +138,233 @@ void chunk_statistics(TileWidth width, int64_t rows, int64_t channels, const T* 
     }
   for (int64_t c = 0; c < width; ++c) {
     const double offset = static_cast<double>(distance[c]) / static_cast<double>(rows);
-    partials[c] = {static_cast<double>(centre[c]) + offset,
-                   static_cast<double>(square[c]) - offset * static_cast<double>(distance[c])};
+    means[c] = static_cast<double>(centre[c]) + offset;
+    squares[c] = static_cast<double>(square[c]) - offset * static_cast<double>(distance[c]);
   }
 }
 
-/// out = (in - mean) · scale + bias, then ReLU.
-template <typename T>
-void normalise(const BatchNormShape& shape, const T* in, const T* means, const T* scales, const T* biases,
-               T* out) {
+/// out = (in - mean) · scale + bias + residual, then ReLU.
+template <bool adding, typename T>
+void normalise(const BatchNormShape& shape, Order order, const T* in, const T* means, const T* scales,
+               const T* biases, const T* residual, T* out) {
   const Chunks chunks(shape);
   const T floor = shape.relu ? T{0} : -std::numeric_limits<T>::infinity();
-  chunks.for_each_tile([&](int64_t chunk, int64_t channel, auto width) {
-    T mean[width.capacity], scale[width.capacity], bias[width.capacity];
-    std::copy_n(means + channel, static_cast<int64_t>(width), mean);
-    std::copy_n(scales + channel, static_cast<int64_t>(width), scale);
-    std::copy_n(biases + channel, static_cast<int64_t>(width), bias);
+  chunks.for_each_tile(order, [&](int64_t chunk, int64_t channel, auto width) {
+    const Local mean(width, means + channel), scale(width, scales + channel), bias(width, biases + channel);
     const int64_t begin = chunk * chunks.chunk_rows * chunks.channels + channel;
     const int64_t end = begin + chunks.rows_in(chunk) * chunks.channels;
     for (int64_t at = begin; at < end; at += chunks.channels)
 #pragma omp simd
       for (int64_t c = 0; c < width; ++c) {
-        const T value = (in[at + c] - mean[c]) * scale[c] + bias[c];
+        T value = normalised(in[at + c], mean[c], scale[c], bias[c]);
+        if constexpr (adding) value += residual[at + c];
         out[at + c] = value < floor ? floor : value;
       }
   });
 }
 
 template <typename T>
-void training(const BatchNormShape& shape, const T* in, const T* weight, const T* bias, T* running_mean,
-              T* running_variance, T* out, T* saved_mean, T* saved_inverse_deviation) {
+void training(const BatchNormShape& shape, const BatchNormForward& memory) {
+  const auto* in = static_cast<const T*>(memory.in);
+  const auto* addend = static_cast<const T*>(memory.addend);
+  auto* sum = static_cast<T*>(memory.sum);
   const Chunks chunks(shape);
-  std::vector<Partial> partials(static_cast<size_t>(chunks.count * shape.channels));
-  chunks.for_each_tile([&](int64_t chunk, int64_t channel, auto width) {
-    chunk_statistics(width, chunks.rows_in(chunk), shape.channels,
-                     in + chunk * chunks.chunk_rows * shape.channels + channel,
-                     partials.data() + chunk * shape.channels + channel);
+  const Partials partials(chunks);
+  chunks.for_each_tile(Order::forwards, [&](int64_t chunk, int64_t channel, auto width) {
+    const int64_t at = chunk * chunks.chunk_rows * shape.channels + channel;
+    double *means = partials.first(chunk) + channel, *squares = partials.second(chunk) + channel;
+    if (addend != nullptr)
+      chunk_statistics<true>(width, chunks.rows_in(chunk), shape.channels, in + at, addend + at, sum + at,
+                             means, squares);
+    else
+      chunk_statistics<false, T>(width, chunks.rows_in(chunk), shape.channels, in + at, nullptr, nullptr,
+                                 means, squares);
   });
 
   const auto rows = static_cast<double>(shape.rows);
-  std::vector<T> scale(static_cast<size_t>(shape.channels));
-#pragma omp parallel for if (chunks.count * shape.channels > serial_elements)
-  for (int64_t channel = 0; channel < shape.channels; ++channel) {
-    const auto partial = [&](int64_t chunk) -> const Partial& {
-      return partials[static_cast<size_t>(chunk * shape.channels + channel)];
-    };
-    double mean = 0, squares = 0;
+  const ChannelVector<T> scale(shape.channels);
+  auto* saved_mean = static_cast<T*>(memory.saved_mean);
+  chunks.for_each_channel_block([&](int64_t first, auto width) {
+    double mean[width.capacity] = {}, squares[width.capacity] = {};
     for (int64_t chunk = 0; chunk < chunks.count; ++chunk)
-      mean += partial(chunk).first * static_cast<double>(chunks.rows_in(chunk));
-    mean /= rows;
-    for (int64_t chunk = 0; chunk < chunks.count; ++chunk) {
-      const double distance = partial(chunk).first - mean;
-      squares += partial(chunk).second + distance * distance * static_cast<double>(chunks.rows_in(chunk));
+      for (int64_t c = 0; c < width; ++c)
+        mean[c] += partials.first(chunk)[first + c] * static_cast<double>(chunks.rows_in(chunk));
+    for (int64_t c = 0; c < width; ++c) mean[c] /= rows;
+    for (int64_t chunk = 0; chunk < chunks.count; ++chunk)
+      for (int64_t c = 0; c < width; ++c) {
+        const double distance = partials.first(chunk)[first + c] - mean[c];
+        squares[c] += partials.second(chunk)[first + c] +
+                      distance * distance * static_cast<double>(chunks.rows_in(chunk));
+      }
+    for (int64_t c = 0; c < width; ++c) {
+      const int64_t channel = first + c;
+      const auto inverse_deviation = static_cast<T>(1 / std::sqrt(squares[c] / rows + shape.epsilon));
+      const auto update = [&](void* statistics, double value) {
+        T& running = static_cast<T*>(statistics)[channel];
+        running =
+            static_cast<T>((1 - shape.momentum) * static_cast<double>(running) + shape.momentum * value);
+      };
+      update(memory.running_mean, mean[c]);
+      update(memory.running_variance, squares[c] / (rows - 1));
+      saved_mean[channel] = static_cast<T>(mean[c]);
+      static_cast<T*>(memory.saved_inverse_deviation)[channel] = inverse_deviation;
+      scale.data()[channel] = static_cast<const T*>(memory.weight)[channel] * inverse_deviation;
     }
-    const double inverse_deviation = 1 / std::sqrt(squares / rows + shape.epsilon);
-    const auto update = [&](T& running, double value) {
-      running = static_cast<T>((1 - shape.momentum) * static_cast<double>(running) + shape.momentum * value);
-    };
-    update(running_mean[channel], mean);
-    update(running_variance[channel], squares / (rows - 1));
-    saved_mean[channel] = static_cast<T>(mean);
-    saved_inverse_deviation[channel] = static_cast<T>(inverse_deviation);
-    scale[static_cast<size_t>(channel)] =
-        static_cast<T>(static_cast<double>(weight[channel]) * inverse_deviation);
-  }
-  normalise(shape, in, saved_mean, scale.data(), bias, out);
+  });
+  const auto* residual = static_cast<const T*>(memory.residual);
+  (residual != nullptr ? normalise<true, T>
+                       : normalise<false, T>)(shape, Order::backwards, addend != nullptr ? sum : in,
+                                              saved_mean, scale.data(), static_cast<const T*>(memory.bias),
+                                              residual, static_cast<T*>(memory.out));
 }
 
 template <typename T>
-void inference(const BatchNormShape& shape, const T* in, const T* weight, const T* bias,
-               const T* running_mean, const T* running_variance, T* out) {
-  std::vector<T> scale(static_cast<size_t>(shape.channels));
+void inference(const BatchNormShape& shape, const BatchNormForward& memory) {
+  const ChannelVector<T> scale(shape.channels);
   for (int64_t channel = 0; channel < shape.channels; ++channel)
-    scale[static_cast<size_t>(channel)] =
-        static_cast<T>(static_cast<double>(weight[channel]) /
-                       std::sqrt(static_cast<double>(running_variance[channel]) + shape.epsilon));
-  normalise(shape, in, running_mean, scale.data(), bias, out);
+    scale.data()[channel] = static_cast<T>(
+        static_cast<double>(static_cast<const T*>(memory.weight)[channel]) /
+        std::sqrt(static_cast<double>(static_cast<const T*>(memory.running_variance)[channel]) +
+                  shape.epsilon));
+  const auto* residual = static_cast<const T*>(memory.residual);
+  (residual != nullptr ? normalise<true, T>
+                       : normalise<false, T>)(shape, Order::forwards, static_cast<const T*>(memory.in),
+                                              static_cast<const T*>(memory.running_mean), scale.data(),
+                                              static_cast<const T*>(memory.bias), residual,
+                                              static_cast<T*>(memory.out));
 }
 
-template <typename T, bool relu>
-void backward(const BatchNormShape& shape, const T* out_gradient, const T* in, const T* out, const T* weight,
-              const T* saved_mean, const T* saved_inverse_deviation, T* in_gradient, T* weight_gradient,
-              T* bias_gradient) {
-  const Chunks chunks(shape);
-  const auto gradient_at = [=](int64_t at) {
-    const T gradient = out_gradient[at];  // read in any case, so that the choice needs no branch
-    if constexpr (relu)
-      return out[at] > 0 ? gradient : T{0};
-    else
-      return gradient;
-  };
+/// What stops the gradient on its way to the normalised values: nothing, or a ReLU that was shut, as the
+/// normalised value tells, or the output where a residual was added.
+enum class Gate : uint8_t { open, by_input, by_output };
 
-  // Sums of the gradient, and of the gradient times the distance from the mean.
-  std::vector<Partial> partials(static_cast<size_t>(chunks.count * shape.channels));
-  chunks.for_each_tile([&](int64_t chunk, int64_t channel, auto width) {
-    T mean[width.capacity], sum[width.capacity] = {}, product[width.capacity] = {};
-    std::copy_n(saved_mean + channel, static_cast<int64_t>(width), mean);
-    const int64_t begin = chunk * chunks.chunk_rows * shape.channels + channel;
-    const int64_t end = begin + chunks.rows_in(chunk) * shape.channels;
-    for (int64_t at = begin; at < end; at += shape.channels)
+/// What the two passes over the gradients share. `gradient` is what comes in; what passes the gate goes to
+/// `passed` when the output decides, so that the second pass need not look at the output.
+template <typename T>
+struct BackwardMemory {
+  const T *gradient, *in, *out, *mean, *scale, *bias;
+  T* passed;
+};
+
+/// Sums of the gradient, and of the gradient times the distance from the mean.
+template <Gate gate, typename T>
+void gradient_sums(const Chunks& chunks, const BackwardMemory<T>& m, const Partials& partials) {
+  chunks.for_each_tile(Order::forwards, [&](int64_t chunk, int64_t channel, auto width) {
+    const Local mean(width, m.mean + channel), scale(width, m.scale + channel), bias(width, m.bias + channel);
+    T sum[width.capacity] = {}, product[width.capacity] = {};
+    const int64_t begin = chunk * chunks.chunk_rows * chunks.channels + channel;
+    const int64_t end = begin + chunks.rows_in(chunk) * chunks.channels;
+    for (int64_t at = begin; at < end; at += chunks.channels)
 #pragma omp simd
       for (int64_t c = 0; c < width; ++c) {
-        const T gradient = gradient_at(at + c);
+        T gradient = m.gradient[at + c];
+        const T in = m.in[at + c];
+        if constexpr (gate == Gate::by_input)
+          gradient = normalised(in, mean[c], scale[c], bias[c]) > 0 ? gradient : T{0};
+        if constexpr (gate == Gate::by_output)
+          m.passed[at + c] = gradient = m.out[at + c] > 0 ? gradient : T{0};
         sum[c] += gradient;
-        product[c] += gradient * (in[at + c] - mean[c]);
+        product[c] += gradient * (in - mean[c]);
       }
-    for (int64_t c = 0; c < width; ++c)
-      partials[static_cast<size_t>(chunk * shape.channels + channel + c)] = {static_cast<double>(sum[c]),
-                                                                             static_cast<double>(product[c])};
+    for (int64_t c = 0; c < width; ++c) {
+      partials.first(chunk)[channel + c] = static_cast<double>(sum[c]);
+      partials.second(chunk)[channel + c] = static_cast<double>(product[c]);
+    }
   });
+}
+
+/// in_gradient = so_far + scale · (gradient − average − distance from the mean · slope).
+template <Gate gate, bool adding, typename T>
+void in_gradients(const Chunks& chunks, const BackwardMemory<T>& m, const T* averages, const T* slopes,
+                  const T* so_far, T* in_gradient) {
+  chunks.for_each_tile(Order::backwards, [&](int64_t chunk, int64_t channel, auto width) {
+    const Local mean(width, m.mean + channel), scale(width, m.scale + channel), bias(width, m.bias + channel);
+    const Local average(width, averages + channel), slope(width, slopes + channel);
+    const int64_t begin = chunk * chunks.chunk_rows * chunks.channels + channel;
+    const int64_t end = begin + chunks.rows_in(chunk) * chunks.channels;
+    for (int64_t at = begin; at < end; at += chunks.channels)
+#pragma omp simd
+      for (int64_t c = 0; c < width; ++c) {
+        T gradient = m.gradient[at + c];
+        const T in = m.in[at + c];
+        if constexpr (gate == Gate::by_input)
+          gradient = normalised(in, mean[c], scale[c], bias[c]) > 0 ? gradient : T{0};
+        T result = scale[c] * (gradient - average[c] - (in - mean[c]) * slope[c]);
+        if constexpr (adding) result += so_far[at + c];
+        in_gradient[at + c] = result;
+      }
+  });
+}
+
+template <typename T>
+void backward(const BatchNormShape& shape, const BatchNormBackward& memory) {
+  const Chunks chunks(shape);
+  const auto* weight = static_cast<const T*>(memory.weight);
+  const auto* inverse_deviation = static_cast<const T*>(memory.saved_inverse_deviation);
+  const ChannelVector<T> scale(shape.channels), average(shape.channels), slope(shape.channels);
+  for (int64_t channel = 0; channel < shape.channels; ++channel)
+    scale.data()[channel] = weight[channel] * inverse_deviation[channel];
+  BackwardMemory<T> m{static_cast<const T*>(memory.out_gradient),
+                      static_cast<const T*>(memory.in),
+                      static_cast<const T*>(memory.out),
+                      static_cast<const T*>(memory.saved_mean),
+                      scale.data(),
+                      static_cast<const T*>(memory.bias),
+                      static_cast<T*>(memory.residual_gradient)};
+  const bool by_output = memory.residual_gradient != nullptr, by_input = shape.relu && !by_output;
+  const Partials partials(chunks);
+  (by_output  ? gradient_sums<Gate::by_output, T>
+   : by_input ? gradient_sums<Gate::by_input, T>
+              : gradient_sums<Gate::open, T>)(chunks, m, partials);
 
   const auto rows = static_cast<double>(shape.rows);
-  const auto channel_count = static_cast<size_t>(shape.channels);
-  std::vector<T> scales(channel_count), averages(channel_count), slopes(channel_count);
-#pragma omp parallel for if (chunks.count * shape.channels > serial_elements)
-  for (int64_t channel = 0; channel < shape.channels; ++channel) {
-    const auto i = static_cast<size_t>(channel);
-    Partial total;
-    for (int64_t chunk = 0; chunk < chunks.count; ++chunk) {
-      const Partial& partial = partials[static_cast<size_t>(chunk * shape.channels + channel)];
-      total.first += partial.first;
-      total.second += partial.second;
+  chunks.for_each_channel_block([&](int64_t first, auto width) {
+    double sum[width.capacity] = {}, product[width.capacity] = {};
+    for (int64_t chunk = 0; chunk < chunks.count; ++chunk)
+      for (int64_t c = 0; c < width; ++c) {
+        sum[c] += partials.first(chunk)[first + c];
+        product[c] += partials.second(chunk)[first + c];
+      }
+    for (int64_t c = 0; c < width; ++c) {
+      const int64_t channel = first + c;
+      const auto inverse = static_cast<double>(inverse_deviation[channel]);
+      static_cast<T*>(memory.weight_gradient)[channel] = static_cast<T>(product[c] * inverse);
+      static_cast<T*>(memory.bias_gradient)[channel] = static_cast<T>(sum[c]);
+      average.data()[channel] = static_cast<T>(sum[c] / rows);
+      slope.data()[channel] = static_cast<T>(product[c] / rows * inverse * inverse);
     }
-    const auto inverse_deviation = static_cast<double>(saved_inverse_deviation[channel]);
-    weight_gradient[channel] = static_cast<T>(total.second * inverse_deviation);
-    bias_gradient[channel] = static_cast<T>(total.first);
-    scales[i] = static_cast<T>(static_cast<double>(weight[channel]) * inverse_deviation);
-    averages[i] = static_cast<T>(total.first / rows);
-    slopes[i] = static_cast<T>(total.second / rows * inverse_deviation * inverse_deviation);
-  }
-
-  chunks.for_each_tile([&](int64_t chunk, int64_t channel, auto width) {
-    T mean[width.capacity], scale[width.capacity], average[width.capacity], slope[width.capacity];
-    std::copy_n(saved_mean + channel, static_cast<int64_t>(width), mean);
-    std::copy_n(scales.data() + channel, static_cast<int64_t>(width), scale);
-    std::copy_n(averages.data() + channel, static_cast<int64_t>(width), average);
-    std::copy_n(slopes.data() + channel, static_cast<int64_t>(width), slope);
-    const int64_t begin = chunk * chunks.chunk_rows * shape.channels + channel;
-    const int64_t end = begin + chunks.rows_in(chunk) * shape.channels;
-    for (int64_t at = begin; at < end; at += shape.channels)
-#pragma omp simd
-      for (int64_t c = 0; c < width; ++c)
-        in_gradient[at + c] =
-            scale[c] * (gradient_at(at + c) - average[c] - (in[at + c] - mean[c]) * slope[c]);
   });
+
+  if (by_output) m.gradient = m.passed;
+  const auto* so_far = static_cast<const T*>(memory.in_gradient_so_far);
+  const auto run =
+      by_input ? (so_far != nullptr ? in_gradients<Gate::by_input, true, T>
+                                    : in_gradients<Gate::by_input, false, T>)
+               : (so_far != nullptr ? in_gradients<Gate::open, true, T> : in_gradients<Gate::open, false, T>);
+  run(chunks, m, average.data(), slope.data(), so_far, static_cast<T*>(memory.in_gradient));
 }
 
-void batch_norm_training(Stream, const BatchNormShape& shape, const void* in, const void* weight,
-                         const void* bias, void* running_mean, void* running_variance, void* out,
-                         void* saved_mean, void* saved_inverse_deviation) {
+void require_rows(const BatchNormShape& shape) {
   require(shape.rows > 1,
           "batch norm in training expects more than one value per channel, found {} for {} channels",
           shape.rows, shape.channels);
-  dispatch_float_double(shape.dtype, "batch norm on the CPU", [&](auto zero) {
-    using T = decltype(zero);
-    training(shape, static_cast<const T*>(in), static_cast<const T*>(weight), static_cast<const T*>(bias),
-             static_cast<T*>(running_mean), static_cast<T*>(running_variance), static_cast<T*>(out),
-             static_cast<T*>(saved_mean), static_cast<T*>(saved_inverse_deviation));
-  });
 }
 
-void batch_norm_inference(Stream, const BatchNormShape& shape, const void* in, const void* weight,
-                          const void* bias, const void* running_mean, const void* running_variance,
-                          void* out) {
-  dispatch_float_double(shape.dtype, "batch norm on the CPU", [&](auto zero) {
-    using T = decltype(zero);
-    inference(shape, static_cast<const T*>(in), static_cast<const T*>(weight), static_cast<const T*>(bias),
-              static_cast<const T*>(running_mean), static_cast<const T*>(running_variance),
-              static_cast<T*>(out));
-  });
+void batch_norm_training(Stream, const BatchNormShape& shape, const BatchNormForward& memory) {
+  require_rows(shape);
+  dispatch_float_double(shape.dtype, "batch norm on the CPU",
+                        [&](auto zero) { training<decltype(zero)>(shape, memory); });
 }
 
-void batch_norm_backward(Stream, const BatchNormShape& shape, const void* out_gradient, const void* in,
-                         const void* out, const void* weight, const void* saved_mean,
-                         const void* saved_inverse_deviation, void* in_gradient, void* weight_gradient,
-                         void* bias_gradient) {
-  require(shape.rows > 1,
-          "batch norm in training expects more than one value per channel, found {} for {} channels",
-          shape.rows, shape.channels);
-  dispatch_float_double(shape.dtype, "batch norm on the CPU", [&](auto zero) {
-    using T = decltype(zero);
-    const auto run = shape.relu ? backward<T, true> : backward<T, false>;
-    run(shape, static_cast<const T*>(out_gradient), static_cast<const T*>(in), static_cast<const T*>(out),
-        static_cast<const T*>(weight), static_cast<const T*>(saved_mean),
-        static_cast<const T*>(saved_inverse_deviation), static_cast<T*>(in_gradient),
-        static_cast<T*>(weight_gradient), static_cast<T*>(bias_gradient));
-  });
+void batch_norm_inference(Stream, const BatchNormShape& shape, const BatchNormForward& memory) {
+  dispatch_float_double(shape.dtype, "batch norm on the CPU",
+                        [&](auto zero) { inference<decltype(zero)>(shape, memory); });
+}
+
+void batch_norm_backward(Stream, const BatchNormShape& shape, const BatchNormBackward& memory) {
+  require_rows(shape);
+  dispatch_float_double(shape.dtype, "batch norm on the CPU",
+                        [&](auto zero) { backward<decltype(zero)>(shape, memory); });
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 // Batch normalisation on CUDA: launches of the bodies in batch_norm_body.h. Bound by memory; the floor, in
-// times rows · channels · element size: training 3 (input twice, output once), inference 2, backward 5, with
-// ReLU 7 (out_gradient, input and output twice, in_gradient once). Second reads may come from the L2 cache.
+// times rows · channels · element size: training 3 (input twice, output once), an addend 2 more, a residual
+// 1; inference 2; backward 5 (out_gradient and input twice, in_gradient once), with a residual 7, adding to a
+// gradient 1 more. Second reads may come from the L2 cache.
 #include "kernels/cuda/batch_norm_body.h"
 #include "kernels/cuda/check.h"
 #include "kernels/table.h"
@@ -29,70 +30,89 @@ void launch(Stream stream, int64_t blocks, const Body& body) {
   check_cuda(cudaGetLastError(), "batch norm kernel");
 }
 
-void batch_norm_training(Stream stream, const BatchNormShape& shape, const void* in, const void* weight,
-                         const void* bias, void* running_mean, void* running_variance, void* out,
-                         void* saved_mean, void* saved_inverse_deviation) {
+void batch_norm_training(Stream stream, const BatchNormShape& shape, const BatchNormForward& memory) {
   if (shape.channels == 0) return;
-  dispatch(shape, {in, out}, [&](auto zero, auto width) {
-    using T = decltype(zero);
-    using A = ParameterOf<T>;
-    const RowTiles tiles = row_tiles(shape.rows, shape.channels, width);
-    const Buffer partial(stream.device, sizeof(Moments<A>) * tiles.chunks * shape.channels);
-    auto* moments = static_cast<Moments<A>*>(partial.data());
-    auto* mean = static_cast<A*>(saved_mean);
-    auto* inverse_deviation = static_cast<A*>(saved_inverse_deviation);
-    launch(stream, tiles.blocks(), MomentsBody<T, width>{tiles, static_cast<const T*>(in), moments});
-    launch(stream, finish_blocks(shape.channels),
-           FinishMomentsBody<A>{tiles, moments, static_cast<A>(shape.epsilon), static_cast<A>(shape.momentum),
-                                mean, inverse_deviation, static_cast<A*>(running_mean),
-                                static_cast<A*>(running_variance)});
-    launch(stream, tiles.blocks(),
-           NormaliseBody<T, width>{tiles, static_cast<const T*>(in), mean, inverse_deviation, nullptr,
-                                   static_cast<const A*>(weight), static_cast<const A*>(bias), A{0},
-                                   shape.relu, static_cast<T*>(out)});
-  });
+  const void* normalised = memory.addend != nullptr ? memory.sum : memory.in;
+  dispatch(shape, {memory.in, memory.addend, memory.sum, memory.residual, memory.out},
+           [&](auto zero, auto width) {
+             using T = decltype(zero);
+             using A = ParameterOf<T>;
+             const RowTiles tiles = row_tiles(shape.rows, shape.channels, width);
+             const Buffer partial(stream.device, sizeof(Moments<A>) * tiles.chunks * shape.channels);
+             auto* moments = static_cast<Moments<A>*>(partial.data());
+             auto* mean = static_cast<A*>(memory.saved_mean);
+             auto* inverse_deviation = static_cast<A*>(memory.saved_inverse_deviation);
+             launch(stream, tiles.blocks(),
+                    MomentsBody<T, width>{tiles, static_cast<const T*>(memory.in),
+                                          static_cast<const T*>(memory.addend), static_cast<T*>(memory.sum),
+                                          moments});
+             launch(stream, finish_blocks(shape.channels),
+                    FinishMomentsBody<A>{tiles, moments, static_cast<A>(shape.epsilon),
+                                         static_cast<A>(shape.momentum), mean, inverse_deviation,
+                                         static_cast<A*>(memory.running_mean),
+                                         static_cast<A*>(memory.running_variance)});
+             launch(stream, tiles.blocks(),
+                    NormaliseBody<T, width>{
+                        tiles, static_cast<const T*>(normalised), mean, inverse_deviation, nullptr,
+                        static_cast<const A*>(memory.weight), static_cast<const A*>(memory.bias), A{0},
+                        static_cast<const T*>(memory.residual), shape.relu, static_cast<T*>(memory.out)});
+           });
 }
 
-void batch_norm_inference(Stream stream, const BatchNormShape& shape, const void* in, const void* weight,
-                          const void* bias, const void* running_mean, const void* running_variance,
-                          void* out) {
+void batch_norm_inference(Stream stream, const BatchNormShape& shape, const BatchNormForward& memory) {
   if (shape.rows == 0 || shape.channels == 0) return;
-  dispatch(shape, {in, out}, [&](auto zero, auto width) {
+  dispatch(shape, {memory.in, memory.residual, memory.out}, [&](auto zero, auto width) {
     using T = decltype(zero);
     using A = ParameterOf<T>;
     const RowTiles tiles = row_tiles(shape.rows, shape.channels, width);
     launch(stream, tiles.blocks(),
-           NormaliseBody<T, width>{tiles, static_cast<const T*>(in), static_cast<const A*>(running_mean),
-                                   nullptr, static_cast<const A*>(running_variance),
-                                   static_cast<const A*>(weight), static_cast<const A*>(bias),
-                                   static_cast<A>(shape.epsilon), shape.relu, static_cast<T*>(out)});
+           NormaliseBody<T, width>{
+               tiles, static_cast<const T*>(memory.in), static_cast<const A*>(memory.running_mean), nullptr,
+               static_cast<const A*>(memory.running_variance), static_cast<const A*>(memory.weight),
+               static_cast<const A*>(memory.bias), static_cast<A>(shape.epsilon),
+               static_cast<const T*>(memory.residual), shape.relu, static_cast<T*>(memory.out)});
   });
 }
 
-void batch_norm_backward(Stream stream, const BatchNormShape& shape, const void* out_gradient, const void* in,
-                         const void* out, const void* weight, const void* saved_mean,
-                         const void* saved_inverse_deviation, void* in_gradient, void* weight_gradient,
-                         void* bias_gradient) {
+void batch_norm_backward(Stream stream, const BatchNormShape& shape, const BatchNormBackward& memory) {
   if (shape.channels == 0) return;
-  dispatch(shape, {out_gradient, in, shape.relu ? out : nullptr, in_gradient}, [&](auto zero, auto width) {
-    using T = decltype(zero);
-    using A = ParameterOf<T>;
-    const RowTiles tiles = row_tiles(shape.rows, shape.channels, width);
-    const Buffer partial(stream.device, sizeof(SumPair<A>) * tiles.chunks * shape.channels);
-    auto* sums = static_cast<SumPair<A>*>(partial.data());
-    const auto* inverse_deviation = static_cast<const A*>(saved_inverse_deviation);
-    const GradientInput<T, width> input{static_cast<const T*>(out_gradient), static_cast<const T*>(in),
-                                        static_cast<const T*>(out), static_cast<const A*>(saved_mean),
-                                        shape.relu};
-    launch(stream, tiles.blocks(), GradientSumsBody<T, width>{tiles, input, sums});
-    launch(stream, finish_blocks(shape.channels),
-           FinishGradientBody<A>{tiles, sums, inverse_deviation, static_cast<A*>(weight_gradient),
-                                 static_cast<A*>(bias_gradient)});
-    launch(stream, tiles.blocks(),
-           InGradientBody<T, width>{tiles, input, inverse_deviation, static_cast<const A*>(weight),
-                                    static_cast<const A*>(weight_gradient),
-                                    static_cast<const A*>(bias_gradient), static_cast<T*>(in_gradient)});
-  });
+  const bool by_output = memory.residual_gradient != nullptr;
+  const void* read_out = by_output ? memory.out : nullptr;
+  dispatch(shape,
+           {memory.out_gradient, memory.in, read_out, memory.residual_gradient, memory.in_gradient_so_far,
+            memory.in_gradient},
+           [&](auto zero, auto width) {
+             using T = decltype(zero);
+             using A = ParameterOf<T>;
+             const RowTiles tiles = row_tiles(shape.rows, shape.channels, width);
+             const Buffer partial(stream.device, sizeof(SumPair<A>) * tiles.chunks * shape.channels);
+             auto* sums = static_cast<SumPair<A>*>(partial.data());
+             const auto* inverse_deviation = static_cast<const A*>(memory.saved_inverse_deviation);
+             auto* weight_gradient = static_cast<A*>(memory.weight_gradient);
+             auto* bias_gradient = static_cast<A*>(memory.bias_gradient);
+             GradientInput<T, width> input{static_cast<const T*>(memory.out_gradient),
+                                           static_cast<const T*>(memory.in),
+                                           static_cast<const T*>(memory.out),
+                                           static_cast<const A*>(memory.saved_mean),
+                                           inverse_deviation,
+                                           static_cast<const A*>(memory.weight),
+                                           static_cast<const A*>(memory.bias),
+                                           by_output    ? Gate::by_output
+                                           : shape.relu ? Gate::by_input
+                                                        : Gate::open};
+             auto* passed = static_cast<T*>(memory.residual_gradient);
+             launch(stream, tiles.blocks(), GradientSumsBody<T, width>{tiles, input, passed, sums});
+             launch(stream, finish_blocks(shape.channels),
+                    FinishGradientBody<A>{tiles, sums, inverse_deviation, weight_gradient, bias_gradient});
+             if (by_output) {
+               input.out_gradient = passed;
+               input.gate = Gate::open;
+             }
+             launch(stream, tiles.blocks(),
+                    InGradientBody<T, width>{tiles, input, weight_gradient, bias_gradient,
+                                             static_cast<const T*>(memory.in_gradient_so_far),
+                                             static_cast<T*>(memory.in_gradient)});
+           });
 }
 
 }  // namespace

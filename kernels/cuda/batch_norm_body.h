@@ -123,7 +123,8 @@ HD void merge_slots(const Block& block, int64_t index, const RowTiles& tiles, En
   });
 }
 
-/// Partial moments of every channel in every chunk: out[chunk · channels + channel].
+/// Partial moments of every channel in every chunk: out[chunk · channels + channel]. Where there is an addend
+/// they are those of in + addend, which goes to `sum`.
 template <typename T, int width>
 struct MomentsBody {
   using A = ParameterOf<T>;
@@ -131,7 +132,8 @@ struct MomentsBody {
     Moments<A> entry[block_lanes * width];
   };
   RowTiles tiles;
-  const T* in;
+  const T *in, *addend;
+  T* sum;
   Moments<A>* out;
 
   HD void operator()(const Block& block, int64_t index, Shared& shared) const {
@@ -152,8 +154,7 @@ struct MomentsBody {
     int count = 0;
     for (int u = 0; u < rows_at_once; ++u)
       if (row + u * tiles.slots < place.row_end) {
-        loaded[u] = *reinterpret_cast<const Pack<T, width>*>(in + (row + u * tiles.slots) * tiles.channels +
-                                                             place.channel);
+        loaded[u] = read(place, row, u);
         ++count;
       }
     for (int c = 0; c < width; ++c) {
@@ -168,6 +169,17 @@ struct MomentsBody {
         }
       moments[c].merge(few);
     }
+  }
+
+  HD Pack<T, width> read(const LanePlace<width>& place, int64_t row, int u) const {
+    const int64_t at = (row + u * tiles.slots) * tiles.channels + place.channel;
+    auto value = *reinterpret_cast<const Pack<T, width>*>(in + at);
+    if (addend == nullptr) return value;
+    const auto other = *reinterpret_cast<const Pack<T, width>*>(addend + at);
+    for (int c = 0; c < width; ++c)
+      value.value[c] = static_cast<T>(static_cast<A>(value.value[c]) + static_cast<A>(other.value[c]));
+    *reinterpret_cast<Pack<T, width>*>(sum + at) = value;
+    return value;
   }
 };
 
@@ -221,8 +233,8 @@ struct FinishMomentsBody {
   }
 };
 
-/// out = (in - mean) · weight · inverse_deviation + bias, then ReLU. The deviation comes from `variance`
-/// where that is given (inference). `out` may be `in`.
+/// out = (in - mean) · weight · inverse_deviation + bias + residual (unless null), then ReLU. The deviation
+/// comes from `variance` where that is given (inference). `out` may be `in`.
 template <typename T, int width>
 struct NormaliseBody {
   using A = ParameterOf<T>;
@@ -231,6 +243,7 @@ struct NormaliseBody {
   const T* in;
   const A *mean, *inverse_deviation, *variance, *weight, *bias;
   A epsilon;
+  const T* residual;
   bool relu;
   T* out;
 
@@ -247,14 +260,18 @@ struct NormaliseBody {
         shift[c] = bias[channel];
       }
       for (int64_t row = place.row; row < place.row_end; row += rows_at_once * tiles.slots) {
-        Pack<T, width> pack[rows_at_once] = {};
+        Pack<T, width> pack[rows_at_once] = {}, added[rows_at_once] = {};
         for (int u = 0; u < rows_at_once; ++u)
-          if (row + u * tiles.slots < place.row_end)
+          if (row + u * tiles.slots < place.row_end) {
             pack[u] = *reinterpret_cast<const Pack<T, width>*>(in + offset(place, row, u));
+            if (residual)
+              added[u] = *reinterpret_cast<const Pack<T, width>*>(residual + offset(place, row, u));
+          }
         for (int u = 0; u < rows_at_once; ++u) {
           if (row + u * tiles.slots >= place.row_end) break;
           for (int c = 0; c < width; ++c) {
-            const A value = (static_cast<A>(pack[u].value[c]) - centre[c]) * scale[c] + shift[c];
+            A value = (static_cast<A>(pack[u].value[c]) - centre[c]) * scale[c] + shift[c];
+            if (residual) value += static_cast<A>(added[u].value[c]);
             pack[u].value[c] = static_cast<T>(relu && value < 0 ? A{0} : value);
           }
           *reinterpret_cast<Pack<T, width>*>(out + offset(place, row, u)) = pack[u];
@@ -269,29 +286,36 @@ struct NormaliseBody {
   }
 };
 
-/// What both gradient passes read: the gradient behind the ReLU (if any) and the distance from the mean.
+/// What stops the gradient on its way to the normalised values: nothing, or a ReLU that was shut, as the
+/// normalised value tells, or the output where a residual was added.
+enum class Gate : uint8_t { open, by_input, by_output };
+
+/// What both gradient passes read: the gradient behind the gate and the distance from the mean.
 template <typename T, int width>
 struct GradientInput {
   using A = ParameterOf<T>;
   const T *out_gradient, *in, *out;
-  const A* mean;
-  bool relu;
+  const A *mean, *inverse_deviation, *weight, *bias;
+  Gate gate;
 
   HD void load(int64_t offset, int64_t channel, A (&gradient)[width], A (&distance)[width]) const {
     using P = Pack<T, width>;
     const P from = *reinterpret_cast<const P*>(out_gradient + offset);
     const P value = *reinterpret_cast<const P*>(in + offset);
     P result{};
-    if (relu) result = *reinterpret_cast<const P*>(out + offset);
+    if (gate == Gate::by_output) result = *reinterpret_cast<const P*>(out + offset);
     for (int c = 0; c < width; ++c) {
-      const bool passes = !relu || static_cast<A>(result.value[c]) > 0;
-      gradient[c] = passes ? static_cast<A>(from.value[c]) : A{0};
       distance[c] = static_cast<A>(value.value[c]) - mean[channel + c];
+      const A scale = weight[channel + c] * inverse_deviation[channel + c];
+      const A output =
+          gate == Gate::by_output ? static_cast<A>(result.value[c]) : distance[c] * scale + bias[channel + c];
+      gradient[c] = gate == Gate::open || output > 0 ? static_cast<A>(from.value[c]) : A{0};
     }
   }
 };
 
-/// Partial sums of the gradient, and of the gradient times the distance from the mean.
+/// Partial sums of the gradient, and of the gradient times the distance from the mean. The gradient behind
+/// the gate goes to `passed` unless that is null.
 template <typename T, int width>
 struct GradientSumsBody {
   using A = ParameterOf<T>;
@@ -300,6 +324,7 @@ struct GradientSumsBody {
   };
   RowTiles tiles;
   GradientInput<T, width> input;
+  T* passed;
   SumPair<A>* out;
 
   HD void operator()(const Block& block, int64_t index, Shared& shared) const {
@@ -307,9 +332,15 @@ struct GradientSumsBody {
       const LanePlace<width> place(tiles, index, lane);
       SumPair<A> sums[width];
       for (int64_t row = place.row; place.active && row < place.row_end; row += tiles.slots) {
+        const int64_t offset = row * tiles.channels + place.channel;
         A gradient[width], distance[width];
-        input.load(row * tiles.channels + place.channel, place.channel, gradient, distance);
-        for (int c = 0; c < width; ++c) sums[c].merge({gradient[c], gradient[c] * distance[c]});
+        input.load(offset, place.channel, gradient, distance);
+        Pack<T, width> behind;
+        for (int c = 0; c < width; ++c) {
+          sums[c].merge({gradient[c], gradient[c] * distance[c]});
+          behind.value[c] = static_cast<T>(gradient[c]);
+        }
+        if (passed) *reinterpret_cast<Pack<T, width>*>(passed + offset) = behind;
       }
       for (int c = 0; c < width; ++c) shared.entry[lane * width + c] = sums[c];
     });
@@ -335,15 +366,16 @@ struct FinishGradientBody {
   }
 };
 
-/// in_gradient = weight · inverse_deviation · (g − mean of g − x̂ · mean of g x̂), with the means read off the
-/// parameters' gradients. `in_gradient` may be `out_gradient`.
+/// in_gradient = weight · inverse_deviation · (g − mean of g − x̂ · mean of g x̂) + so_far (unless null), with
+/// the means read off the parameters' gradients. `in_gradient` may be `out_gradient` or `so_far`.
 template <typename T, int width>
 struct InGradientBody {
   using A = ParameterOf<T>;
   struct Shared {};
   RowTiles tiles;
   GradientInput<T, width> input;
-  const A *inverse_deviation, *weight, *weight_gradient, *bias_gradient;
+  const A *weight_gradient, *bias_gradient;
+  const T* so_far;
   T* in_gradient;
 
   HD void operator()(const Block& block, int64_t index, Shared&) const {
@@ -353,18 +385,20 @@ struct InGradientBody {
       A scale[width], mean_gradient[width], slope[width];
       for (int c = 0; c < width; ++c) {
         const int64_t channel = place.channel + c;
-        scale[c] = weight[channel] * inverse_deviation[channel];
+        scale[c] = input.weight[channel] * input.inverse_deviation[channel];
         mean_gradient[c] = bias_gradient[channel] / static_cast<A>(tiles.rows);
-        slope[c] = weight_gradient[channel] / static_cast<A>(tiles.rows) * inverse_deviation[channel];
+        slope[c] = weight_gradient[channel] / static_cast<A>(tiles.rows) * input.inverse_deviation[channel];
       }
       for (int64_t row = place.row; row < place.row_end; row += tiles.slots) {
         const int64_t offset = row * tiles.channels + place.channel;
         A gradient[width], distance[width];
         input.load(offset, place.channel, gradient, distance);
-        Pack<T, width> result;
+        Pack<T, width> result{}, before{};
+        if (so_far) before = *reinterpret_cast<const Pack<T, width>*>(so_far + offset);
         for (int c = 0; c < width; ++c)
           result.value[c] =
-              static_cast<T>(scale[c] * (gradient[c] - mean_gradient[c] - distance[c] * slope[c]));
+              static_cast<T>(scale[c] * (gradient[c] - mean_gradient[c] - distance[c] * slope[c]) +
+                             static_cast<A>(before.value[c]));
         *reinterpret_cast<Pack<T, width>*>(in_gradient + offset) = result;
       }
     });

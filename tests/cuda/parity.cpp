@@ -27,8 +27,8 @@ std::vector<double> random_values(int64_t count, uint32_t seed) {
   std::mt19937 engine(seed);
   std::normal_distribution<double> normal;
   std::vector<double> values(static_cast<size_t>(count));
-  // Exact in bf16, so that every dtype starts from the same numbers.
-  for (double& value : values) value = double(bfloat16(static_cast<float>(normal(engine))));
+  // Exact in bf16, sums of two as well, so that every dtype starts from the same numbers.
+  for (double& value : values) value = std::round(std::clamp(normal(engine), -4.0, 4.0) * 32) / 32;
   return values;
 }
 
@@ -161,27 +161,57 @@ std::vector<std::vector<double>> normalise(Device device, DType dtype) {
   const BatchNormShape shape{.rows = rows, .channels = channels, .dtype = dtype, .relu = relu};
   const Array in(device, dtype, random_values(rows * channels, 1)),
       out_gradient(device, dtype, random_values(rows * channels, 2)),
+      addend(device, dtype, random_values(rows * channels, 5)),
+      residual(device, dtype, random_values(rows * channels, 6)),
       weight(device, parameter, random_values(channels, 3)),
       bias(device, parameter, random_values(channels, 4));
   const Array mean(device, parameter, channels), deviation(device, parameter, channels),
       running_mean(device, parameter, channels), running_variance(device, parameter, channels),
       weight_gradient(device, parameter, channels), bias_gradient(device, parameter, channels);
   const Array out(device, dtype, rows * channels), inferred(device, dtype, rows * channels),
-      in_gradient(device, dtype, rows * channels);
+      in_gradient(device, dtype, rows * channels), sum(device, dtype, rows * channels),
+      residual_gradient(device, dtype, rows * channels);
   const KernelTable& table = kernels(device);
   const Stream stream = current_stream(device);
-  table.batch_norm_training(stream, shape, in.data(), weight.data(), bias.data(), running_mean.data(),
-                            running_variance.data(), out.data(), mean.data(), deviation.data());
-  table.batch_norm_inference(stream, shape, in.data(), weight.data(), bias.data(), running_mean.data(),
-                             running_variance.data(), inferred.data());
-  table.batch_norm_backward(stream, shape, out_gradient.data(), in.data(), out.data(), weight.data(),
-                            mean.data(), deviation.data(), in_gradient.data(), weight_gradient.data(),
-                            bias_gradient.data());
-  return {out.values(),          mean.values(),
-          deviation.values(),    running_mean.values(),
-          inferred.values(),     running_variance.values(),
-          in_gradient.values(),  weight_gradient.values(),
-          bias_gradient.values()};
+  BatchNormForward forward{.in = in.data(),
+                           .addend = addend.data(),
+                           .sum = sum.data(),
+                           .weight = weight.data(),
+                           .bias = bias.data(),
+                           .running_mean = running_mean.data(),
+                           .running_variance = running_variance.data(),
+                           .residual = residual.data(),
+                           .out = out.data(),
+                           .saved_mean = mean.data(),
+                           .saved_inverse_deviation = deviation.data()};
+  table.batch_norm_training(stream, shape, forward);
+  forward.addend = nullptr;
+  forward.out = inferred.data();
+  table.batch_norm_inference(stream, shape, forward);
+  table.batch_norm_backward(stream, shape,
+                            {.out_gradient = out_gradient.data(),
+                             .in = sum.data(),
+                             .out = out.data(),
+                             .weight = weight.data(),
+                             .bias = bias.data(),
+                             .saved_mean = mean.data(),
+                             .saved_inverse_deviation = deviation.data(),
+                             .residual_gradient = relu ? residual_gradient.data() : nullptr,
+                             .in_gradient_so_far = residual.data(),
+                             .in_gradient = in_gradient.data(),
+                             .weight_gradient = weight_gradient.data(),
+                             .bias_gradient = bias_gradient.data()});
+  return {out.values(),
+          mean.values(),
+          deviation.values(),
+          running_mean.values(),
+          inferred.values(),
+          running_variance.values(),
+          in_gradient.values(),
+          weight_gradient.values(),
+          bias_gradient.values(),
+          sum.values(),
+          residual_gradient.values()};
 }
 
 std::vector<std::vector<double>> cross_entropy(Device device, DType dtype) {
