@@ -12,9 +12,12 @@
 #include "kernels/hd.h"
 
 #ifdef __CUDACC__
+#include <cooperative_groups.h>
 #include <cuda_runtime.h>
 #else
 #include <omp.h>
+
+#include <cstring>
 #endif
 
 namespace dw::DEEPWATER_BACKEND {
@@ -40,19 +43,32 @@ class Block {
 #endif
   }
 
-  /// Runs use(i, prepare(i)) for i in [0, count), spread over the lanes, then waits for all lanes. On the CPU
-  /// a run of values is prepared ahead: that loop vectorises where `use` scatters. `prepare` must not read
-  /// what `use` writes.
+  /// Runs use(i, prepare(i)) for i in [0, count), spread over the lanes, then waits for all lanes. Some
+  /// values are prepared ahead: on the CPU that loop vectorises where `use` scatters, on CUDA several reads
+  /// of memory are then under way. `prepare(i)` must not read what `use` writes for another index.
   template <typename Prepare, typename Use>
   HD void each_prepared(int64_t count, const Prepare& prepare, const Use& use) const {
 #ifdef __CUDA_ARCH__
-    each(count, [&](int64_t i) { use(i, prepare(i)); });
+    constexpr int ahead = 4;
+    decltype(prepare(int64_t{0})) run[ahead];
+    int64_t i = threadIdx.x;
+    for (; i + (ahead - 1) * block_lanes < count; i += ahead * block_lanes) {
+#pragma unroll
+      for (int k = 0; k < ahead; ++k) run[k] = prepare(i + k * block_lanes);
+#pragma unroll
+      for (int k = 0; k < ahead; ++k) use(i + k * block_lanes, run[k]);
+    }
+    for (; i < count; i += block_lanes) use(i, prepare(i));
+    __syncthreads();
 #else
     constexpr int64_t run_length = 256;
     decltype(prepare(int64_t{0})) run[run_length];
     for (int64_t start = 0; start < count; start += run_length) {
       const int64_t length = run_length < count - start ? run_length : count - start;
       for (int64_t i = 0; i < length; ++i) run[i] = prepare(start + i);
+#ifndef __CUDACC__
+#pragma GCC unroll 4
+#endif
       for (int64_t i = 0; i < length; ++i) use(start + i, run[i]);
     }
 #endif
@@ -120,12 +136,18 @@ class Block {
 #endif
   }
 
-  /// Adds to this block's own shared memory, to which its other lanes add too.
-  HD void add_in_block(uint32_t* address, uint32_t value) const {
+  /// Adds to two neighbours in this block's own shared memory, to which its other lanes add too. Neither sum
+  /// may overflow.
+  HD void add_pair_in_block(uint32_t* address, uint32_t first, uint32_t second) const {
 #ifdef __CUDA_ARCH__
-    atomicAdd(address, value);
+    atomicAdd(address, first);
+    atomicAdd(address + 1, second);
 #else
-    *address += value;
+    // As one number: half the loads and stores.
+    uint64_t both;
+    std::memcpy(&both, address, sizeof both);
+    both += first | static_cast<uint64_t>(second) << 32;
+    std::memcpy(address, &both, sizeof both);
 #endif
   }
 
@@ -137,6 +159,47 @@ class Block {
     __atomic_fetch_add(address, value, __ATOMIC_RELAXED);
 #endif
   }
+
+  /// Adds counts[i] to sums[i] for i in [0, count); other blocks add to the same sums. Ends with a barrier.
+  HD void atomic_add_all(int64_t* sums, const uint32_t* counts, int64_t count) const {
+#ifdef __CUDA_ARCH__
+    each(count, [&](int64_t i) {
+      if (counts[i] != 0) atomic_add(sums + i, counts[i]);
+    });
+#else
+    // One block at a time: thousands of atomic additions would take longer than what they wait for.
+#ifndef __CUDACC__
+#pragma omp critical(dw_block_sums)
+#endif
+    for (int64_t i = 0; i < count; ++i) sums[i] += counts[i];
+#endif
+  }
+};
+
+/// One of the blocks of run_crew(): they all run at once, and can wait for each other.
+class CrewBlock : public Block {
+ public:
+  HD CrewBlock(int64_t index, int64_t count) : index_(index), count_(count) {}
+  HD int64_t index() const { return index_; }
+  HD int64_t count() const { return count_; }
+
+  /// The first of this block's share of `items`; the share ends where the next block's begins.
+  HD int64_t begin(int64_t items) const { return items * index_ / count_; }
+  HD int64_t end(int64_t items) const { return items * (index_ + 1) / count_; }
+
+  /// Waits until every block of the crew is here; what they wrote is then seen by all.
+  HD void meet() const {
+#ifdef __CUDA_ARCH__
+    cooperative_groups::this_grid().sync();
+#else
+#ifndef __CUDACC__
+#pragma omp barrier
+#endif
+#endif
+  }
+
+ private:
+  int64_t index_, count_;
 };
 
 #ifdef __CUDACC__
@@ -145,6 +208,17 @@ __global__ void block_kernel(Body body) {
   extern __shared__ __align__(16) unsigned char memory[];
   const Block block;
   body(block, static_cast<int64_t>(blockIdx.x), *reinterpret_cast<Shared*>(memory));
+}
+
+template <typename Shared, typename Body>
+__global__ void crew_kernel(Body body) {
+  extern __shared__ __align__(16) unsigned char memory[];
+  body(CrewBlock(blockIdx.x, gridDim.x), *reinterpret_cast<Shared*>(memory));
+}
+
+inline void check_launch(cudaError_t error, Stream stream) {
+  require(error == cudaSuccess, "launch of a block kernel on {} failed: {}", to_string(stream.device),
+          cudaGetErrorString(error));
 }
 #endif
 
@@ -161,15 +235,48 @@ void for_each_block(Stream stream, int64_t blocks, const Body& body, bool parall
                          sizeof(Shared));
   block_kernel<Shared><<<static_cast<unsigned>(blocks), block_lanes, sizeof(Shared),
                          static_cast<cudaStream_t>(stream.handle)>>>(body);
-  const cudaError_t error = cudaGetLastError();
-  require(error == cudaSuccess, "launch of a block kernel on {} failed: {}", to_string(stream.device),
-          cudaGetErrorString(error));
+  check_launch(cudaGetLastError(), stream);
 #else
   static_cast<void>(stream);
 #pragma omp parallel for schedule(dynamic) if (parallel && blocks > 1)
   for (int64_t index = 0; index < blocks; ++index) {
     static thread_local Shared shared;
     body(Block{}, index, shared);
+  }
+#endif
+}
+
+/// Runs `body(crew_block, shared)` in as many blocks as the device runs at once, at most `most_blocks`: one
+/// launch with several phases in it. Results must not depend on how many blocks there are.
+template <typename Shared, typename Body>
+void run_crew(Stream stream, int64_t most_blocks, const Body& body) {
+  if (most_blocks < 1) return;
+#ifdef __CUDACC__
+  const auto kernel = crew_kernel<Shared, Body>;
+  check_launch(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, sizeof(Shared)),
+               stream);
+  int device = 0, processors = 0, blocks_each = 0;
+  check_launch(cudaGetDevice(&device), stream);
+  check_launch(cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device), stream);
+  check_launch(
+      cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks_each, kernel, block_lanes, sizeof(Shared)),
+      stream);
+  const int64_t resident = static_cast<int64_t>(processors) * blocks_each;
+  const auto blocks = static_cast<unsigned>(most_blocks < resident ? most_blocks : resident);
+  Body argument = body;
+  void* arguments[] = {&argument};
+  check_launch(
+      cudaLaunchCooperativeKernel(reinterpret_cast<const void*>(kernel), blocks, block_lanes, arguments,
+                                  sizeof(Shared), static_cast<cudaStream_t>(stream.handle)),
+      stream);
+#else
+  static_cast<void>(stream);
+  const int64_t threads = omp_get_max_threads();
+  const int members = static_cast<int>(most_blocks < threads ? most_blocks : threads);
+#pragma omp parallel num_threads(members)
+  {
+    static thread_local Shared shared;
+    body(CrewBlock(omp_get_thread_num(), omp_get_num_threads()), shared);
   }
 #endif
 }

@@ -135,6 +135,23 @@ TEST_CASE("embedding: layers longer than a block's stretch") {
   for (const int bits : {64, 257}) check_against_reference(*network, bits, moderate(long_layer, bits));
 }
 
+TEST_CASE("embedding: more weights of a bit at one value than a 32-bit bin holds") {
+  const std::vector<Shape> shapes{{1024, 128, 3, 3}};
+  BareFilters network(shapes);
+  const Tensor weight = network.marked()[0];
+  weight.fill(0.1);
+  const OwnerKey key = fixed_key(64);
+  Embedder embedder(network, "filters", key, moderate(shapes, 64));
+  weight.set_grad(Tensor::zeros_like(weight));
+  const int before = omp_get_max_threads();
+  omp_set_num_threads(1);
+  embedder.add_gradients();
+  omp_set_num_threads(before);
+  const ReferenceLoss reference({reference_layer(weight.to_vector<float>(), shapes[0], 0, key)},
+                                embedder.mark());
+  CHECK(embedder.loss() == doctest::Approx(reference.loss()).epsilon(1e-6));
+}
+
 TEST_CASE("embedding: a layer of zeros gets no gradient and does not disturb the others") {
   const auto network = filled(three_layers);
   network->marked()[1].fill(0);

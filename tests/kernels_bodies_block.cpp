@@ -1,6 +1,7 @@
 // The block executor's phases on the CPU: every index once, reductions and scans of any length.
 #include "kernels/block.h"
 
+#include <algorithm>
 #include <vector>
 
 #include "tests/kernels_bodies_support.h"
@@ -9,8 +10,10 @@ namespace dw {
 namespace {
 
 using cpu_backend::Block;
+using cpu_backend::CrewBlock;
 using cpu_backend::for_each_block;
 using cpu_backend::LaneValues;
+using cpu_backend::run_crew;
 
 struct Shared {
   LaneValues<int64_t> lanes;
@@ -51,6 +54,54 @@ TEST_CASE("block executor: atomic additions of all blocks arrive") {
     block.each(10, [&](int64_t i) { block.atomic_add(&total, index + i); });
   });
   CHECK(total == 999 * 1000 / 2 * 10 + 45 * 1000);
+}
+
+TEST_CASE("block executor: the shares of a crew cover everything once, and its blocks meet") {
+  const int before = thread_count();
+  for (const int threads : {1, 2, 3, 5}) {
+    set_thread_count(threads);
+    for (const int64_t most : {1, 2, 1000}) {
+      constexpr int64_t items = 7;
+      std::vector<int64_t> squares(items), sums(items);
+      int64_t blocks = 0;
+      run_crew<Shared>({}, most, [&](const CrewBlock& block, Shared&) {
+        if (block.index() == 0) blocks = block.count();
+        for (int64_t i = block.begin(items); i < block.end(items); ++i)
+          squares[static_cast<size_t>(i)] += (i + 1) * (i + 1);
+        block.meet();
+        // Reads what other blocks wrote.
+        for (int64_t i = block.begin(items); i < block.end(items); ++i)
+          for (const int64_t square : squares) sums[static_cast<size_t>(i)] += square;
+      });
+      CHECK(blocks <= std::min<int64_t>(most, threads));
+      CHECK(blocks >= 1);
+      CHECK(squares == std::vector<int64_t>{1, 4, 9, 16, 25, 36, 49});
+      CHECK(sums == std::vector<int64_t>(items, 140));
+    }
+  }
+  set_thread_count(before);
+}
+
+TEST_CASE("block executor: counts of all blocks arrive, pairs do not touch each other") {
+  struct Counts {
+    uint32_t bins[33];
+  };
+  std::vector<int64_t> sums(33, -5);
+  for_each_block<Counts>({}, 100, [&](const Block& block, int64_t index, Counts& counts) {
+    block.each(33, [&](int64_t i) { counts.bins[i] = 0; });
+    block.each_prepared(
+        1000, [=](int64_t i) { return (i * 7 + index) % 32; },
+        [&](int64_t, int64_t bin) { block.add_pair_in_block(counts.bins + bin, 3'000'000, 1'000'000); });
+    block.atomic_add_all(sums.data(), counts.bins, 33);
+  });
+  std::vector<int64_t> expected(33, -5);
+  for (int64_t index = 0; index < 100; ++index) {
+    for (int64_t i = 0; i < 1000; ++i) {
+      expected[static_cast<size_t>((i * 7 + index) % 32)] += 3'000'000;
+      expected[static_cast<size_t>((i * 7 + index) % 32 + 1)] += 1'000'000;
+    }
+  }
+  CHECK(sums == expected);
 }
 
 }  // namespace

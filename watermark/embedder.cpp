@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <span>
 
 #include "watermark/bodies/distribution_matching.h"
 #include "watermark/carrier.h"
@@ -61,6 +62,30 @@ std::vector<uint16_t> carrier_in_memory_order(const Tensor& weight, const Secret
   }
   return carrier;
 }
+
+// Numbers the rounds of the stretches: a bit's weights in one fit a 32-bit bin.
+class Rounds {
+ public:
+  explicit Rounds(size_t bits) : owned_(bits, 0) {}
+
+  int64_t round_of(std::span<const uint16_t> carrier) {
+    if (!add(carrier)) {
+      ++round_;
+      std::fill(owned_.begin(), owned_.end(), 0);
+      add(carrier);  // a stretch alone always fits
+    }
+    return round_;
+  }
+
+ private:
+  bool add(std::span<const uint16_t> carrier) {
+    for (const uint16_t word : carrier) ++owned_[word & 0x7fffU];
+    return *std::max_element(owned_.begin(), owned_.end()) <= most_weights_of_a_bit;
+  }
+
+  std::vector<int64_t> owned_;
+  int64_t round_ = 0;
+};
 
 }  // namespace
 
@@ -120,8 +145,7 @@ struct Embedder::Implementation {
   std::vector<NamedTensor> parameters;
   std::vector<MatchingLayer> layers;
   std::vector<Buffer> carriers;
-  Buffer layer_table, stretch_table, target, square_sums, nonzero_counts, scales, histogram, slopes, losses,
-      drift;
+  Buffer layer_table, stretch_table, target, square_sums, nonzero_counts, histogram, slopes, losses, drift;
   MatchingArguments arguments;
 
   Implementation(const Module& network, const std::string& network_name, const OwnerKey& key,
@@ -170,21 +194,20 @@ struct Embedder::Implementation {
     address = pointer<T>(buffer);
   }
 
-  // Carriers, and the stretches that blocks take: long ones on the CPU, where each pays for clearing its own
-  // histogram.
+  // Carriers, and the stretches that blocks take.
   void lay_out(const std::vector<int8_t>& payload, const Secret& master) {
-    const int64_t stretch_weights = device == cpu ? int64_t{1} << 17 : int64_t{1} << 14;
     std::vector<MatchingStretch> stretches;
+    Rounds rounds(payload.size());
     for (size_t l = 0; l < parameters.size(); ++l) {
       const Tensor& weight = parameters[l].tensor;
       const std::vector<uint16_t> carrier =
           carrier_in_memory_order(weight, master, static_cast<uint32_t>(l), payload);
       MatchingLayer layer;
-      layer.count = weight.numel();
       layer.first_stretch = static_cast<int64_t>(stretches.size());
-      for (int64_t first = 0; first < layer.count; first += stretch_weights) {
-        stretches.push_back({static_cast<int64_t>(l), first, std::min(stretch_weights, layer.count - first)});
-        require_bins_hold(carrier, stretches.back(), payload.size());
+      for (int64_t first = 0; first < weight.numel(); first += stretch_weights) {
+        const int64_t count = std::min(stretch_weights, weight.numel() - first);
+        const auto words = std::span(carrier).subspan(static_cast<size_t>(first), static_cast<size_t>(count));
+        stretches.push_back({static_cast<int64_t>(l), first, count, rounds.round_of(words)});
       }
       layer.stretches = static_cast<int64_t>(stretches.size()) - layer.first_stretch;
       carriers.push_back(upload(device, carrier));
@@ -194,23 +217,12 @@ struct Embedder::Implementation {
     stretch_table = upload(device, stretches);
     arguments.stretches = pointer<MatchingStretch>(stretch_table);
     arguments.stretch_count = static_cast<int64_t>(stretches.size());
-    arguments.layer_count = static_cast<int64_t>(layers.size());
+    // A thread more pays only with enough weights for it to wake up for.
+    arguments.most_blocks = device == cpu ? 1 + arguments.stretch_count / 16 : arguments.stretch_count;
     layer_table = Buffer(device, layers.size() * sizeof(MatchingLayer));
     arguments.layers = pointer<MatchingLayer>(layer_table);
     allocate(square_sums, arguments.square_sums, stretches.size());
     allocate(nonzero_counts, arguments.nonzero_counts, stretches.size());
-    allocate(scales, arguments.scales, layers.size());
-  }
-
-  // The carrier is a cipher's output, so this holds for every key anyone will meet; it is checked all the
-  // same.
-  static void require_bins_hold(const std::vector<uint16_t>& carrier, const MatchingStretch& stretch,
-                                size_t bits) {
-    std::vector<int64_t> owned(bits, 0);
-    for (int64_t i = stretch.first; i < stretch.first + stretch.count; ++i) {
-      require(++owned[carrier[static_cast<size_t>(i)] & 0x7fffU] <= most_weights_of_a_bit,
-              "a payload bit owns more than {} weights of one stretch", most_weights_of_a_bit);
-    }
   }
 
   // Gradients move in memory from step to step, parameters do not.
