@@ -61,26 +61,37 @@ float half_to_float(uint16_t half) {
   return sign != 0 ? -magnitude : magnitude;
 }
 
-template <typename From, typename To, typename Convert>
-std::vector<To> converted(std::span<const std::byte> bytes, Convert convert) {
-  std::vector<To> out(bytes.size() / sizeof(From));
+template <typename From, typename To, typename Conversion>
+void convert(std::span<const std::byte> bytes, std::span<To> out, Conversion conversion) {
   for (size_t i = 0; i < out.size(); ++i) {
     From value;
     std::memcpy(&value, bytes.data() + i * sizeof(From), sizeof(From));
-    out[i] = static_cast<To>(convert(value));
+    out[i] = static_cast<To>(conversion(value));
   }
-  return out;
 }
 
+/// `bytes` hold at least out.size() values of a floating dtype.
 template <typename To>
-std::vector<To> read_floating(const SafetensorsFile& file, const std::string& name) {
-  const SafetensorsEntry& entry = file.at(name);
+void convert_floating(std::string_view dtype, std::span<const std::byte> bytes, std::span<To> out) {
   const auto same = [](auto value) { return value; };
-  if (entry.dtype == "F32") return converted<float, To>(entry.bytes, same);
-  if (entry.dtype == "F64") return converted<double, To>(entry.bytes, same);
-  if (entry.dtype == "F16") return converted<uint16_t, To>(entry.bytes, half_to_float);
-  if (entry.dtype == "BF16") return converted<bfloat16, To>(entry.bytes, [](bfloat16 v) { return float(v); });
-  fail("{}: '{}' has dtype {}, expected F32, F64, F16 or BF16", file.path().string(), name, entry.dtype);
+  if (dtype == "F32") convert<float>(bytes, out, same);
+  if (dtype == "F64") convert<double>(bytes, out, same);
+  if (dtype == "F16") convert<uint16_t>(bytes, out, half_to_float);
+  if (dtype == "BF16") convert<bfloat16>(bytes, out, [](bfloat16 v) { return float(v); });
+}
+
+/// Of a file's mapping, which is private and read-only: what is touched again is read from the file again.
+void give_back(std::span<const std::byte> mapped) {
+  const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
+  const uintptr_t begin = (reinterpret_cast<uintptr_t>(mapped.data()) + page - 1) / page * page;
+  const uintptr_t end = reinterpret_cast<uintptr_t>(mapped.data() + mapped.size()) / page * page;
+  if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+}
+
+void require_floating(const SafetensorsFile& file, const std::string& name) {
+  const std::string& dtype = file.at(name).dtype;
+  require(is_floating(dtype), "{}: '{}' has dtype {}, expected F32, F64, F16 or BF16", file.path().string(),
+          name, dtype);
 }
 
 /// The object's three fields and nothing else; offsets are relative to the data.
@@ -215,12 +226,49 @@ const SafetensorsEntry& SafetensorsFile::at(const std::string& name) const {
        names);
 }
 
-std::vector<float> SafetensorsFile::read_f32(const std::string& name) const {
-  return read_floating<float>(*this, name);
+FloatView SafetensorsFile::floats(const std::string& name) const {
+  require_floating(*this, name);
+  FloatView view(at(name).dtype, at(name).bytes);
+  view.mapped_ = true;
+  return view;
 }
 
 std::vector<double> SafetensorsFile::read_f64(const std::string& name) const {
-  return read_floating<double>(*this, name);
+  require_floating(*this, name);
+  const SafetensorsEntry& entry = at(name);
+  std::vector<double> values(entry.bytes.size() / safetensors_element_size(entry.dtype));
+  convert_floating<double>(entry.dtype, entry.bytes, values);
+  return values;
+}
+
+void SafetensorsFile::each_piece(const std::function<void(std::span<const std::byte>)>& visit) const {
+  constexpr size_t piece_size = 1 << 22;
+  for (size_t first = 0; first < size_; first += piece_size) {
+    const auto piece = bytes().subspan(first, std::min(piece_size, size_ - first));
+    visit(piece);
+    give_back(piece);
+  }
+}
+
+FloatView::FloatView(std::string_view dtype, std::span<const std::byte> bytes)
+    : dtype_(dtype), bytes_(bytes) {
+  require(is_floating(dtype), "values of dtype {}, expected F32, F64, F16 or BF16", dtype);
+  size_ = bytes.size() / safetensors_element_size(dtype);
+}
+
+void FloatView::read(size_t first, std::span<float> out) const {
+  require(first <= size_ && out.size() <= size_ - first, "values {} to {} asked for, there are {}", first,
+          first + out.size(), size_);
+  const size_t element = safetensors_element_size(dtype_);
+  const auto piece = bytes_.subspan(first * element, out.size() * element);
+  convert_floating<float>(dtype_, piece, out);
+  if (mapped_) give_back(piece);
+}
+
+std::vector<float> FloatView::all() const {
+  std::vector<float> values(size_);
+  read(0, values);
+  return values;
 }
 
 void write_safetensors(const std::filesystem::path& path, const std::map<std::string, std::string>& metadata,

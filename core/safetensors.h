@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <memory>
 #include <span>
@@ -27,6 +28,31 @@ size_t safetensors_element_size(std::string_view dtype);
 /// Can read_f32() convert it? F32, F64, F16 and BF16.
 bool is_floating(std::string_view dtype);
 
+/// The values of a floating-point array where they lie, in a file or in memory: read piece by piece,
+/// converted. Of a file's, memory that was read is given back at once: reading a large file takes no more
+/// than its pieces.
+class FloatView {
+ public:
+  FloatView() = default;
+  FloatView(std::span<const float> values) : FloatView("F32", std::as_bytes(values)) {}
+  FloatView(const std::vector<float>& values) : FloatView(std::span<const float>(values)) {}
+  /// `bytes` outlive the view. Error: a dtype that is not is_floating().
+  FloatView(std::string_view dtype, std::span<const std::byte> bytes);
+
+  size_t size() const { return size_; }
+  bool empty() const { return size_ == 0; }
+  /// Values `first`, `first` + 1, ... into `out`. Error: beyond the end.
+  void read(size_t first, std::span<float> out) const;
+  std::vector<float> all() const;
+
+ private:
+  std::string dtype_ = "F32";
+  std::span<const std::byte> bytes_;
+  size_t size_ = 0;
+  bool mapped_ = false;
+  friend class SafetensorsFile;
+};
+
 /// A safetensors file, mapped read-only. Everything about the header is checked by open(): afterwards every
 /// entry's bytes lie inside the file and are exactly as long as its shape says. The file must not be
 /// truncated by others while it is open.
@@ -44,11 +70,14 @@ class SafetensorsFile {
   const std::map<std::string, SafetensorsEntry>& entries() const { return entries_; }
   /// Error: no such entry (tells what is there).
   const SafetensorsEntry& at(const std::string& name) const;
-  /// The values of a floating entry (F32, F64, F16, BF16), converted.
-  std::vector<float> read_f32(const std::string& name) const;
+  /// The values of a floating entry (F32, F64, F16, BF16), converted; the view lives as long as the entries.
+  FloatView floats(const std::string& name) const;
+  std::vector<float> read_f32(const std::string& name) const { return floats(name).all(); }
   std::vector<double> read_f64(const std::string& name) const;
   /// The whole file, for digests.
   std::span<const std::byte> bytes() const { return {mapping_.get(), size_}; }
+  /// Calls visit(piece) for the whole file in order, without keeping it in memory.
+  void each_piece(const std::function<void(std::span<const std::byte>)>& visit) const;
 
  private:
   SafetensorsFile() = default;

@@ -100,13 +100,14 @@ TEST_CASE("marked start: the owner reads every bit, and magnitudes are those of 
   for (const double t : {0.0, 0.5, 1.5}) {
     std::vector<double> skew(64, 0), owned(64, 0);
     for (size_t l = 0; l < layers.size(); ++l) {
-      std::vector<uint32_t> words(layers[l].weights.size());
+      const std::vector<float> weights = layers[l].weights.all();
+      std::vector<uint32_t> words(weights.size());
       Carrier(key.master, static_cast<uint32_t>(l), layers[l].shape).words(0, words);
       const double scale = scale_of(layers[l]);
       const std::vector<int8_t> payload = payload_of(key.master, key.statement);
       for (size_t i = 0; i < words.size(); ++i) {
         const uint32_t bit = bit_of_word(words[i], 64);
-        const double v = sign_of_word(words[i]) * payload[bit] * layers[l].weights[i] / scale;
+        const double v = sign_of_word(words[i]) * payload[bit] * weights[i] / scale;
         owned[bit] += 1;
         skew[bit] += std::fabs(v) > t ? (v > 0 ? 1 : -1) : 0;
       }

@@ -10,9 +10,11 @@ constexpr int sign_of_word(uint32_t word) {
   return (word >> 31) != 0 ? -1 : 1;
 }
 
-/// The payload bit that owns the weight: 0 .. bits-1, uniform up to bits / 2^31.
+/// The payload bit that owns the weight, floor((word mod 2^31) bits / 2^31): 0 .. bits-1, uniform up to
+/// bits / 2^31. bits <= 32767, so that 32-bit products of half words hold it.
 constexpr uint32_t bit_of_word(uint32_t word, uint32_t bits) {
-  return static_cast<uint32_t>((static_cast<uint64_t>(word & 0x7fffffffU) * bits) >> 31);
+  const uint32_t low = word & 0xffffU, high = word >> 16 & 0x7fffU;
+  return (high * bits + (low * bits >> 16)) >> 15;
 }
 
 /// Both in 16 bits (bits <= 32767): top bit set for a negative sign, the bit's index below.

@@ -38,7 +38,8 @@ Matches matches_of(std::span<const double> scores) {
   return found;
 }
 
-std::vector<BinomialDraw> MarkReader::read_null(const Statement& statement, uint64_t seed, int count) const {
+std::vector<BinomialDraw> MarkReader::read_null(const Statement& statement, uint64_t seed, int count,
+                                                const ReadingProgress& /*progress*/) const {
   require(count >= 0, "{} null keys, expected 0 or more", count);
   std::vector<BinomialDraw> draws(static_cast<size_t>(count));
 #pragma omp parallel for schedule(static)
@@ -56,8 +57,7 @@ std::unique_ptr<MarkReader> reader_of(const Model& model, const Mark& mark) {
   for (const MarkedLayer& layer : mark.layers) {
     const ModelTensor* found = model.find(layer.name);
     const bool fits = found != nullptr && found->shape == layer.shape;
-    layers.push_back(
-        {layer.name, layer.shape, fits ? std::span<const float>(found->values) : std::span<const float>()});
+    layers.push_back({layer.name, layer.shape, fits ? FloatView(found->values) : FloatView()});
     any = any || fits;
   }
   require(any, "none of the {} marked layers of {} is in this model", mark.layers.size(), mark.network);
@@ -76,9 +76,7 @@ std::vector<LayerWeights> present_layers(std::span<const LayerWeights> layers, c
                 given.weights.size() == weight_count(expected),
             "marked layer {}: expected '{}' [{}], found '{}' [{}] with {} weights", l, expected.name,
             fmt::join(expected.shape, ", "), given.name, fmt::join(given.shape, ", "), given.weights.size());
-    for (size_t i = 0; i < given.weights.size(); ++i)
-      require(std::isfinite(given.weights[i]), "layer '{}': weight {} is {}, expected a finite number",
-              given.name, i, given.weights[i]);
+    scale_of(given);  // every weight is finite
     present.push_back(given);
   }
   require(!present.empty(), "none of the mark's {} layers is there", mark.layers.size());

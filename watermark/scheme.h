@@ -58,7 +58,8 @@ class MarkReader {
   virtual std::vector<double> scores(const Secret& master, std::span<const int8_t> payload) const = 0;
   /// What `count` strangers' keys (null_master) match; their payloads are derived from `statement`. In
   /// parallel.
-  virtual std::vector<BinomialDraw> read_null(const Statement& statement, uint64_t seed, int count) const;
+  virtual std::vector<BinomialDraw> read_null(const Statement& statement, uint64_t seed, int count,
+                                              const ReadingProgress& progress = {}) const;
 };
 
 class Scheme {
@@ -72,8 +73,9 @@ class Scheme {
                                            const OwnerKey& key, const SchemeOptions& options) const = 0;
   /// False for schemes that are read from predictions (watermark/trigger_set.h): reader() is an Error then.
   virtual bool reads_weights() const { return true; }
-  /// `layers` are those of the mark, in its order; one without weights is missing and passed over. Error: a
-  /// mismatch, weights that are not finite, too few layers left to read anything.
+  /// `layers` are those of the mark, in its order; one without weights is missing and passed over. Their
+  /// weights outlive the result. Error: a mismatch, weights that are not finite, too few layers left to read
+  /// anything.
   virtual std::unique_ptr<MarkReader> reader(std::span<const LayerWeights> layers,
                                              const Mark& mark) const = 0;
 };
@@ -87,8 +89,8 @@ const Scheme* find_scheme(std::string_view name);
 /// UsageError naming the schemes for any other name.
 const Scheme& scheme_named(std::string_view name);
 
-/// Reads `mark` in `model`, whose tensors have the mark's names; those it lacks, or has in another shape, are
-/// missing. Error: none is there.
+/// Reads `mark` in `model`, which outlives the result and whose tensors have the mark's names; those it
+/// lacks, or has in another shape, are missing. Error: none is there.
 std::unique_ptr<MarkReader> reader_of(const Model& model, const Mark& mark);
 
 /// Of all bits; a score of exactly 0 is an erased bit.

@@ -44,7 +44,7 @@ struct Suspect {
   std::string name, digest;
   size_t tensors = 0;
   std::function<const std::vector<int64_t>*(const std::string&)> shape;  // null: no such tensor
-  std::function<std::vector<float>(const std::string&)> values;
+  std::function<FloatView(const std::string&)> values;
 
   bool has(const MarkedLayer& layer) const {
     const std::vector<int64_t>* found = shape(layer.name);
@@ -53,12 +53,14 @@ struct Suspect {
 };
 
 Suspect suspect_of(const SafetensorsFile& file) {
-  return {file.path().string(), hex_digest(file.bytes()), file.entries().size(),
+  Hasher hasher;
+  file.each_piece([&](std::span<const std::byte> piece) { hasher.update(piece); });
+  return {file.path().string(), to_hex(hasher.finish()), file.entries().size(),
           [&file](const std::string& name) {
             const auto found = file.entries().find(name);
             return found == file.entries().end() ? nullptr : &found->second.shape;
           },
-          [&file](const std::string& name) { return file.read_f32(name); }};
+          [&file](const std::string& name) { return file.floats(name); }};
 }
 
 Suspect suspect_of(const Model& model, const std::string& name, const std::string& digest) {
@@ -67,7 +69,7 @@ Suspect suspect_of(const Model& model, const std::string& name, const std::strin
             const ModelTensor* found = model.find(tensor);
             return found == nullptr ? nullptr : &found->shape;
           },
-          [&model](const std::string& tensor) { return model.at(tensor).values; }};
+          [&model](const std::string& tensor) { return FloatView(model.at(tensor).values); }};
 }
 
 /// Why none of the mark's layers is there, by its first.
@@ -109,26 +111,26 @@ class MarkedWeights {
  public:
   MarkedWeights(const Mark& mark, const Suspect& suspect) : mark_(mark) {
     for (const MarkedLayer& layer : mark.layers)
-      storage_.push_back(suspect.has(layer) ? suspect.values(layer.name) : std::vector<float>());
+      weights_.push_back(suspect.has(layer) ? suspect.values(layer.name) : FloatView());
   }
 
   std::unique_ptr<MarkReader> reader() const {
     std::vector<LayerWeights> layers;
-    for (size_t l = 0; l < storage_.size(); ++l) layers.push_back(layer(l, true));
+    for (size_t l = 0; l < weights_.size(); ++l) layers.push_back(layer(l, true));
     return scheme_named(mark_.scheme).reader(layers, mark_);
   }
 
   /// Every layer read as if the others were missing.
   std::vector<LayerReading> alone(const Secret& master, std::span<const int8_t> payload) const {
     std::vector<LayerReading> readings;
-    for (size_t l = 0; l < storage_.size(); ++l) {
+    for (size_t l = 0; l < weights_.size(); ++l) {
       LayerReading& reading = readings.emplace_back();
       reading.name = mark_.layers[l].name;
-      reading.present = !storage_[l].empty();
+      reading.present = !weights_[l].empty();
       if (!reading.present) continue;
       std::vector<LayerWeights> layers;
-      for (size_t k = 0; k < storage_.size(); ++k) layers.push_back(layer(k, k == l));
-      reading.weights = storage_[l].size();
+      for (size_t k = 0; k < weights_.size(); ++k) layers.push_back(layer(k, k == l));
+      reading.weights = weights_[l].size();
       reading.scale = scale_of(layers[l]);
       reading.matches = matches_of(scheme_named(mark_.scheme).reader(layers, mark_)->scores(master, payload));
       reading.log2_p = log2_p_value(reading.matches.matches, reading.matches.readable);
@@ -138,12 +140,11 @@ class MarkedWeights {
 
  private:
   LayerWeights layer(size_t l, bool with_weights) const {
-    return {mark_.layers[l].name, mark_.layers[l].shape,
-            with_weights ? std::span<const float>(storage_[l]) : std::span<const float>()};
+    return {mark_.layers[l].name, mark_.layers[l].shape, with_weights ? weights_[l] : FloatView()};
   }
 
   const Mark& mark_;
-  std::vector<std::vector<float>> storage_;
+  std::vector<FloatView> weights_;
 };
 
 void judge(Verdict& verdict) {
@@ -225,7 +226,8 @@ Verdict verify(const Claim& claim, const OwnerKey& key, const Suspect& suspect,
     verdict.bit_error_rate = static_cast<double>(mark->bits - matches.matches) / mark->bits;
     verdict.layers = weights.alone(key.master, payload);
   }
-  calibrate(verdict, best->read_null(claim.statement, options.seed, options.null_keys), options);
+  calibrate(verdict, best->read_null(claim.statement, options.seed, options.null_keys, options.progress),
+            options);
   judge(verdict);
   return verdict;
 }

@@ -19,7 +19,8 @@ struct VerifyOptions {
   int null_keys = 1000;  ///< random keys scored on the suspect to calibrate the null; 0 for none
   uint64_t seed = 0;     ///< of the null keys
   double threshold_log2_p = -64;
-  double alternatives = 1;  ///< realignments tried before this reading; p is multiplied by it
+  double alternatives = 1;        ///< realignments tried before this reading; p is multiplied by it
+  ReadingProgress progress = {};  ///< of the null keys
 };
 
 struct Verdict {

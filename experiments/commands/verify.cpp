@@ -4,6 +4,7 @@
 
 #include "experiments/command_line.h"
 #include "experiments/commands/command.h"
+#include "experiments/progress.h"
 #include "watermark/realignment.h"
 #include "watermark/verifier.h"
 
@@ -42,6 +43,19 @@ void print(const Verdict& verdict) {
   fmt::print("model      {}\n", verdict.model_digest);
 }
 
+// A bar that learns its length from the first report.
+ReadingProgress progress_bar() {
+  struct State {
+    std::unique_ptr<Progress> bar;
+    uint64_t done = 0;
+  };
+  return [state = std::make_shared<State>()](uint64_t done, uint64_t total) {
+    if (!state->bar) state->bar = std::make_unique<Progress>("strangers' keys", total, "weights");
+    state->bar->advance(done - state->done);
+    state->done = done;
+  };
+}
+
 Verdict judge(const Claim& claim, const OwnerKey& key, const Options& options) {
   if (options.model.empty() == options.predictions.empty())
     throw UsageError("expected a model file or --predictions, one of the two");
@@ -61,9 +75,11 @@ Verdict judge(const Claim& claim, const OwnerKey& key, const Options& options) {
 int run(Options options) {
   apply_common_options(options.common);
   options.verify.seed = options.common.seed;
+  options.verify.progress = progress_bar();
   const Claim claim = load_claim(options.claim);
   const OwnerKey key = load_key(options.key);
   const Verdict verdict = judge(claim, key, options);
+  options.verify.progress = {};  // its bar ends here
   if (options.common.json) {
     fmt::print("{}\n", to_json(verdict));
   } else {

@@ -28,9 +28,9 @@ struct Residuals {
   double keep;  // fraction of each row
 
   // [bits, columns]: the layers' averages, averaged over the layers.
-  std::vector<double> rows(std::span<const std::span<const float>> layers) const {
+  std::vector<double> rows(std::span<const std::vector<float>> layers) const {
     std::vector<double> values(bits * columns, 0.0);
-    for (const std::span<const float> layer : layers) {
+    for (const std::vector<float>& layer : layers) {
       for (size_t c = 0; c < values.size(); ++c) {
         const Range range = range_of(c, values.size(), layer.size());
         double sum = 0;
@@ -72,8 +72,7 @@ class Term : public HostTerm {
  private:
   double evaluate(std::span<const std::vector<float>> weights,
                   std::span<std::vector<float>> slopes) override {
-    const std::vector<std::span<const float>> layers(weights.begin(), weights.end());
-    const std::vector<double> rows = residuals_.rows(layers);
+    const std::vector<double> rows = residuals_.rows(weights);
     const size_t columns = residuals_.columns;
     double loss = 0;
     for (size_t j = 0; j < payload_.size(); ++j) {
@@ -111,12 +110,12 @@ class GreedyResidualReader : public MarkReader {
                               mark.parameters.contains("keep") ? mark.parameters.at("keep") : -1};
     require(residuals.keep > 0 && residuals.keep <= 1,
             "the mark of scheme greedy-residual has keep = {}, expected above 0, at most 1", residuals.keep);
-    std::vector<std::span<const float>> weights;
+    std::vector<std::vector<float>> weights;
     for (const LayerWeights& layer : layers) {
       require(layer.weights.size() >= residuals.bits * residuals.columns,
               "layer '{}' has {} weights, scheme greedy-residual needs {} x {}", layer.name,
               layer.weights.size(), residuals.bits, residuals.columns);
-      weights.push_back(layer.weights);
+      weights.push_back(layer.weights.all());
     }
     const std::vector<double> rows = residuals.rows(weights);
     for (size_t j = 0; j < residuals.bits; ++j) {

@@ -91,7 +91,7 @@ class NeuralMarkReader : public MarkReader {
   NeuralMarkReader(const LayerWeights& layer, const Mark& mark)
       : rounds_(whole_parameter(mark, "rounds", 0, most_rounds)),
         size_(static_cast<size_t>(whole_parameter(mark, "size", 1, largest_size))),
-        weights_(layer.weights.begin(), layer.weights.end()) {}
+        weights_(layer.weights.all()) {}
 
   std::vector<double> scores(const Secret& master, std::span<const int8_t> payload) const override {
     std::vector<double> values = Pooled(master, payload, weights_.size(), rounds_, size_).logits(weights_);

@@ -118,7 +118,7 @@ class UchidaReader : public MarkReader {
  public:
   UchidaReader(const LayerWeights& layer, const Mark& mark)
       : kind_(static_cast<Matrix>(whole_parameter(mark, "matrix", 0, 2))),
-        means_(mean_filter(layer.weights, static_cast<size_t>(layer.shape.front()))) {}
+        means_(mean_filter(layer.weights.all(), static_cast<size_t>(layer.shape.front()))) {}
 
   std::vector<double> scores(const Secret& master, std::span<const int8_t> payload) const override {
     std::vector<double> values = Projection(master, kind_, payload.size(), means_.size()).apply(means_);
