@@ -5,7 +5,7 @@
 function(deepwater_folder name)
   set(target deepwater_${name})
   file(GLOB sources CONFIGURE_DEPENDS *.cpp cpu/*.cpp commands/*.cpp schemes/*.cpp attacks/*.cpp studies/*.cpp
-    bench_step/*.cpp)
+    bench_step/*.cpp bench_mark/*.cpp)
   file(GLOB bodies CONFIGURE_DEPENDS bodies/*.cpp)
   list(FILTER sources EXCLUDE REGEX "main\\.cpp$")
   list(APPEND sources ${bodies})

@@ -1,0 +1,48 @@
+// Times the mark's gradient against the number of weights, beside the machine's memory and beside PyTorch.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "experiments/child_process.h"
+#include "kernels/device.h"
+#include "watermark/claim.h"
+
+namespace dw {
+
+/// Milliseconds are medians over the rounds.
+struct GradientTime {
+  int64_t weights = 0;
+  double milliseconds = 0;
+  double memory_milliseconds = 0;   ///< 24 B a weight, what the three passes move, at the rate of memory
+  double pytorch_milliseconds = 0;  ///< 0: not measured
+  double difference = 0;            ///< of PyTorch's gradient from ours, relative, root of sums of squares
+};
+
+struct GradientPlan {
+  std::vector<int64_t> weights;  ///< see convolutions_of()
+  int rounds = 7;
+  double memory_rate = 1;  ///< see memory_rate()
+  Device device;
+  std::function<void(const std::string& note)> progress;
+};
+
+/// As many weights, or a few more, in convolutions of up to 512 x 512 x 3 x 3.
+std::vector<MarkedLayer> convolutions_of(int64_t weights);
+
+/// Bytes a second over arrays larger than any cache: of y += s x on the CPU, of a copy on CUDA.
+double memory_rate(Device device, int rounds);
+
+/// `pytorch` answers experiments/bench_mark.py's requests; null: not measured.
+std::vector<GradientTime> measure_gradients(const GradientPlan& plan, ChildProcess* pytorch);
+
+/// The PyTorch side, greeted; null where `python` has no PyTorch.
+std::unique_ptr<ChildProcess> start_pytorch_mark(const std::string& python, std::string& version);
+
+/// Median time of `repetitions` calls, in milliseconds.
+double median_milliseconds(int repetitions, const std::function<void()>& call);
+
+}  // namespace dw
