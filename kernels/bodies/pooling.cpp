@@ -1,33 +1,15 @@
-// 2-D pooling of NHWC activations. Backward passes gather: each input element sums the windows over it in a
-// fixed order, so that nothing is added concurrently.
+// 2-D pooling of NHWC activations: a CUDA thread per element; on the CPU a task per row of pixels, in blocks
+// of channels of a width known to the compiler. Backward passes gather: each input element sums the windows
+// over it in a fixed order, so that nothing is added concurrently; the CPU scatters maxima instead, a task
+// per image.
 #include <limits>
+#include <type_traits>
 
 #include "kernels/bodies/element.h"
 #include "kernels/table.h"
 
 namespace dw::DEEPWATER_BACKEND {
 namespace {
-
-/// Neighbouring channels that one task works on.
-constexpr int64_t channel_block = on_cuda ? 1 : 64;
-
-/// A pixel of an image and a block of its channels.
-struct Position {
-  int64_t image, y, x, channel, width;
-};
-
-HD Position position_of(int64_t index, int64_t height, int64_t image_width, int64_t channels) {
-  const int64_t blocks = (channels + channel_block - 1) / channel_block;
-  Position at{};
-  at.channel = index % blocks * channel_block;
-  at.width = channels - at.channel < channel_block ? channels - at.channel : channel_block;
-  index /= blocks;
-  at.x = index % image_width;
-  index /= image_width;
-  at.y = index % height;
-  at.image = index / height;
-  return at;
-}
 
 /// Coordinates [begin, end) along one axis.
 struct Extent {
@@ -56,29 +38,30 @@ struct MaxForward {
   T* out;
   int64_t* winner;
 
-  HD void operator()(int64_t index) const {
+  template <int width>
+  HD void block(int64_t image, int64_t out_y, int64_t out_x, int64_t channel) const {
     using A = Arithmetic<T>;
-    const Position at = position_of(index, out_height, out_width, shape.channels);
-    const Extent rows = inputs_of(at.y, shape, shape.height), columns = inputs_of(at.x, shape, shape.width);
-    A most[channel_block];
-    int64_t offset[channel_block];
-    for (int64_t c = 0; c < at.width; ++c) {
+    const Extent rows = inputs_of(out_y, shape, shape.height), columns = inputs_of(out_x, shape, shape.width);
+    A most[width];
+    int32_t offset[width];
+    for (int c = 0; c < width; ++c) {
       most[c] = -std::numeric_limits<A>::infinity();
-      offset[c] = rows.begin * shape.width + columns.begin;
+      offset[c] = static_cast<int32_t>(rows.begin * shape.width + columns.begin);
     }
     for (int64_t y = rows.begin; y < rows.end; ++y)
       for (int64_t x = columns.begin; x < columns.end; ++x) {
         const int64_t pixel = y * shape.width + x;
-        const T* from = in + (at.image * shape.height * shape.width + pixel) * shape.channels + at.channel;
-        for (int64_t c = 0; c < at.width; ++c) {
+        const T* from = in + (image * shape.height * shape.width + pixel) * shape.channels + channel;
+#pragma omp simd
+        for (int c = 0; c < width; ++c) {
           const A value = load(from[c]);
-          const bool wins = (value > most[c]) | ((value != value) & (most[c] == most[c]));
+          const bool wins = !(value <= most[c]) & (most[c] == most[c]);  // a NaN wins, and stays
           most[c] = wins ? value : most[c];
-          offset[c] = wins ? pixel : offset[c];
+          offset[c] = wins ? static_cast<int32_t>(pixel) : offset[c];
         }
       }
-    const int64_t to = ((at.image * out_height + at.y) * out_width + at.x) * shape.channels + at.channel;
-    for (int64_t c = 0; c < at.width; ++c) {
+    const int64_t to = ((image * out_height + out_y) * out_width + out_x) * shape.channels + channel;
+    for (int c = 0; c < width; ++c) {
       out[to + c] = store<T>(most[c]);
       winner[to + c] = offset[c];
     }
@@ -92,49 +75,93 @@ struct AverageForward {
   const T* in;
   T* out;
 
-  HD void operator()(int64_t index) const {
+  template <int width>
+  HD void block(int64_t image, int64_t out_y, int64_t out_x, int64_t channel) const {
     using A = Arithmetic<T>;
-    const Position at = position_of(index, out_height, out_width, shape.channels);
-    const Extent rows = inputs_of(at.y, shape, shape.height), columns = inputs_of(at.x, shape, shape.width);
-    A total[channel_block];
-    for (int64_t c = 0; c < at.width; ++c) total[c] = 0;
+    const Extent rows = inputs_of(out_y, shape, shape.height), columns = inputs_of(out_x, shape, shape.width);
+    A total[width] = {};
     for (int64_t y = rows.begin; y < rows.end; ++y)
       for (int64_t x = columns.begin; x < columns.end; ++x) {
-        const T* from = in + ((at.image * shape.height + y) * shape.width + x) * shape.channels + at.channel;
-        for (int64_t c = 0; c < at.width; ++c) total[c] += load(from[c]);
+        const T* from = in + ((image * shape.height + y) * shape.width + x) * shape.channels + channel;
+        for (int c = 0; c < width; ++c) total[c] += load(from[c]);
       }
-    T* to = out + ((at.image * out_height + at.y) * out_width + at.x) * shape.channels + at.channel;
+    T* to = out + ((image * out_height + out_y) * out_width + out_x) * shape.channels + channel;
     const A area = static_cast<A>(shape.kernel * shape.kernel);
-    for (int64_t c = 0; c < at.width; ++c) to[c] = store<T>(total[c] / area);
+    for (int c = 0; c < width; ++c) to[c] = store<T>(total[c] / area);
   }
 };
 
 /// Gradient of either pooling: `winner` is null for the average.
 template <typename T>
-struct Backward {
+struct GatherBackward {
   PoolShape shape;
   int64_t out_height, out_width;
   const T* out_gradient;
   const int64_t* winner;
   T* in_gradient;
 
-  HD void operator()(int64_t index) const {
+  template <int width>
+  HD void block(int64_t image, int64_t in_y, int64_t in_x, int64_t channel) const {
     using A = Arithmetic<T>;
-    const Position at = position_of(index, shape.height, shape.width, shape.channels);
-    const Extent rows = outputs_of(at.y, shape, out_height), columns = outputs_of(at.x, shape, out_width);
-    const int64_t pixel = at.y * shape.width + at.x;
-    A total[channel_block];
-    for (int64_t c = 0; c < at.width; ++c) total[c] = 0;
+    const Extent rows = outputs_of(in_y, shape, out_height), columns = outputs_of(in_x, shape, out_width);
+    const int64_t pixel = in_y * shape.width + in_x;
+    A total[width] = {};
     for (int64_t y = rows.begin; y < rows.end; ++y)
       for (int64_t x = columns.begin; x < columns.end; ++x) {
-        const int64_t from = ((at.image * out_height + y) * out_width + x) * shape.channels + at.channel;
-        for (int64_t c = 0; c < at.width; ++c)
+        const int64_t from = ((image * out_height + y) * out_width + x) * shape.channels + channel;
+        for (int c = 0; c < width; ++c)
           if (winner == nullptr || winner[from + c] == pixel) total[c] += load(out_gradient[from + c]);
       }
     const A area = winner == nullptr ? static_cast<A>(shape.kernel * shape.kernel) : A(1);
-    T* to =
-        in_gradient + ((at.image * shape.height + at.y) * shape.width + at.x) * shape.channels + at.channel;
-    for (int64_t c = 0; c < at.width; ++c) to[c] = store<T>(total[c] / area);
+    T* to = in_gradient + ((image * shape.height + in_y) * shape.width + in_x) * shape.channels + channel;
+    for (int c = 0; c < width; ++c) to[c] = store<T>(total[c] / area);
+  }
+};
+
+/// Gradient of maximum pooling, one image: the sums of GatherBackward in the same order.
+template <typename T>
+struct ScatterBackward {
+  PoolShape shape;
+  int64_t out_pixels;
+  const T* out_gradient;
+  const int64_t* winner;
+  T* in_gradient;
+
+  HD void operator()(int64_t image) const {
+    const int64_t inputs = shape.height * shape.width * shape.channels;
+    const int64_t first = image * out_pixels * shape.channels;
+    T* to = in_gradient + image * inputs;
+    for (int64_t i = 0; i < inputs; ++i) to[i] = T(0);
+    for (int64_t pixel = 0; pixel < out_pixels; ++pixel)
+      for (int64_t c = 0; c < shape.channels; ++c) {
+        const int64_t from = first + pixel * shape.channels + c;
+        to[winner[from] * shape.channels + c] += out_gradient[from];
+      }
+  }
+};
+
+/// Blocks of a body for every pixel and channel of [image, height, width, channels].
+template <typename Body>
+struct PixelTask {
+  Body body;
+  int64_t height, width, channels;
+
+  HD void operator()(int64_t index) const {
+    if constexpr (on_cuda) {
+      const int64_t channel = index % channels, x = index / channels % width;
+      const int64_t row = index / channels / width;
+      body.template block<1>(row / height, row % height, x, channel);
+    } else {
+      const int64_t image = index / height, y = index % height;
+      for (int64_t x = 0; x < width; ++x) {
+        int64_t channel = 0;
+        for (; channel + 16 <= channels; channel += 16) body.template block<16>(image, y, x, channel);
+        for (; channel + 8 <= channels; channel += 8) body.template block<8>(image, y, x, channel);
+        for (; channel + 4 <= channels; channel += 4) body.template block<4>(image, y, x, channel);
+        for (; channel + 2 <= channels; channel += 2) body.template block<2>(image, y, x, channel);
+        for (; channel < channels; ++channel) body.template block<1>(image, y, x, channel);
+      }
+    }
   }
 };
 
@@ -147,19 +174,18 @@ void check(const PoolShape& shape) {
       shape.height, shape.width, shape.kernel, shape.stride, shape.padding);
 }
 
-/// Runs `body` for every pixel of the images, in blocks of channels.
 template <typename Body>
-void for_each_pixel(Stream stream, const PoolShape& shape, int64_t pixels, const Body& body) {
-  const int64_t blocks = (shape.channels + channel_block - 1) / channel_block;
-  for_each_index(stream, shape.batch * pixels * blocks, body,
-                 std::min(shape.channels, channel_block) * shape.kernel);
+void for_each_pixel(Stream stream, const PoolShape& shape, int64_t height, int64_t width, const Body& body) {
+  const int64_t row = width * shape.channels;
+  for_each_index(stream, shape.batch * height * (on_cuda ? row : 1),
+                 PixelTask<Body>{body, height, width, shape.channels}, row * shape.kernel);
 }
 
 void max_pool(Stream stream, const PoolShape& shape, const void* in, void* out, int64_t* index) {
   check(shape);
   dispatch_floating(shape.dtype, "max_pool", [&](auto zero) {
     using T = decltype(zero);
-    for_each_pixel(stream, shape, shape.out_height() * shape.out_width(),
+    for_each_pixel(stream, shape, shape.out_height(), shape.out_width(),
                    MaxForward<T>{shape, shape.out_height(), shape.out_width(), static_cast<const T*>(in),
                                  static_cast<T*>(out), index});
   });
@@ -169,7 +195,7 @@ void average_pool(Stream stream, const PoolShape& shape, const void* in, void* o
   check(shape);
   dispatch_floating(shape.dtype, "average_pool", [&](auto zero) {
     using T = decltype(zero);
-    for_each_pixel(stream, shape, shape.out_height() * shape.out_width(),
+    for_each_pixel(stream, shape, shape.out_height(), shape.out_width(),
                    AverageForward<T>{shape, shape.out_height(), shape.out_width(), static_cast<const T*>(in),
                                      static_cast<T*>(out)});
   });
@@ -180,9 +206,19 @@ void max_pool_backward(Stream stream, const PoolShape& shape, const void* out_gr
   check(shape);
   dispatch_floating(shape.dtype, "max_pool_backward", [&](auto zero) {
     using T = decltype(zero);
-    for_each_pixel(stream, shape, shape.height * shape.width,
-                   Backward<T>{shape, shape.out_height(), shape.out_width(),
-                               static_cast<const T*>(out_gradient), index, static_cast<T*>(in_gradient)});
+    const auto* from = static_cast<const T*>(out_gradient);
+    auto* to = static_cast<T*>(in_gradient);
+    // Where sums are not made in T, each is rounded once, as only gathering can.
+    if constexpr (!on_cuda && std::is_same_v<T, Arithmetic<T>>) {
+      if (index != nullptr) {
+        const int64_t out_pixels = shape.out_height() * shape.out_width();
+        for_each_index(stream, shape.batch, ScatterBackward<T>{shape, out_pixels, from, index, to},
+                       (shape.height * shape.width + out_pixels) * shape.channels);
+        return;
+      }
+    }
+    for_each_pixel(stream, shape, shape.height, shape.width,
+                   GatherBackward<T>{shape, shape.out_height(), shape.out_width(), from, index, to});
   });
 }
 
