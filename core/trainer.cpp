@@ -8,6 +8,7 @@
 #include "core/ops.h"
 #include "core/random.h"
 #include "core/tape.h"
+#include "kernels/profile.h"
 
 namespace dw {
 namespace {
@@ -107,6 +108,7 @@ class Run {
   }
 
   void step() {
+    const ProfiledStep profiled(training_step);
     const RandomScope randomness(plan_.seed, static_cast<uint32_t>(position_.step));
     const Batch batch = batches_.next();
     {
@@ -253,6 +255,7 @@ Evaluation evaluate(Module& module, BatchSource& source,
   source.seek(0, 0);
   const int64_t count = source.batches();
   for (int64_t i = 0; i < count; ++i) {
+    const ProfiledStep profiled(evaluation_step);
     const Batch batch = source.next();
     const Tensor logits = module(batch.images);
     totals.add(cross_entropy(logits, batch.labels), logits, batch.labels);

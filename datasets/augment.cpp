@@ -3,6 +3,7 @@
 
 #include "datasets/bodies/augment.h"
 #include "kernels/error.h"
+#include "kernels/profile.h"
 
 namespace dw {
 
@@ -78,10 +79,14 @@ void augment(const Tensor& pixels, const Tensor& indices, const Tensor& epoch, c
     arguments.offset[c] = static_cast<float>(-options.statistics.mean[c] / deviation);
   }
   const Stream stream = current_stream(device);
-  if (device.type == DeviceType::cpu)
-    cpu_backend::augment(stream, arguments);
-  else
-    cuda_backend::augment(stream, arguments);
+  profiled(
+      stream, "augment", [&] { return cost_of_arguments(pixels.view(), out.view()); },
+      [&] {
+        if (device.type == DeviceType::cpu)
+          cpu_backend::augment(stream, arguments);
+        else
+          cuda_backend::augment(stream, arguments);
+      });
 }
 
 }  // namespace dw

@@ -1,5 +1,7 @@
 #include "datasets/image_batches.h"
 
+#include "kernels/profile.h"
+
 namespace dw {
 
 ImageBatches::ImageBatches(const ImageSet& set, const LoaderOptions& loader,
@@ -7,7 +9,9 @@ ImageBatches::ImageBatches(const ImageSet& set, const LoaderOptions& loader,
     : set_(set), augmentation_(augmentation), device_(device), loader_(set, loader) {}
 
 Batch ImageBatches::next() {
-  const ImageBatch& read = loader_.next();
+  const ImageBatch& read = profiled(
+      Stream{}, "next_batch", [] { return KernelCost{"waiting for the loader"}; },
+      [&]() -> const ImageBatch& { return loader_.next(); });
   const int64_t count = read.size();
   const Tensor pixels = Tensor::from(read.pixels, {count, set_.height, set_.width, set_.channels}, device_);
   const Tensor indices = Tensor::from(read.indices, {count}, device_);

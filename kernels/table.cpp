@@ -1,6 +1,9 @@
 // Where the two backends meet: the only file that knows whether the CUDA half was built.
 #include "kernels/table.h"
 
+#include "kernels/profile.h"
+#include "kernels/profiled_table.h"
+
 namespace dw {
 
 namespace cpu_backend {
@@ -52,7 +55,7 @@ int cuda_device_count() {
   return count;
 }
 
-const KernelTable& kernels(Device device) {
+const KernelTable& plain_kernels(Device device) {
   if (device.type == DeviceType::cpu) {
     static const KernelTable table = cpu_backend::make_table();
     return table;
@@ -60,6 +63,11 @@ const KernelTable& kernels(Device device) {
   require_present(device);
   static const KernelTable table = cuda_backend::make_table();
   return table;
+}
+
+const KernelTable& kernels(Device device) {
+  const KernelTable& plain = plain_kernels(device);
+  return Profile::recording() == nullptr ? plain : profiled_kernels(device.type);
 }
 
 Stream current_stream(Device device) {

@@ -1,7 +1,7 @@
 // The kernel table: every operation a device offers, on raw memory, behind one narrow interface.
 // Single-source bodies stand in bodies/ (compiled by g++ for the CPU and by nvcc for CUDA); kernels where one
 // source would cost clarity or speed stand in cpu/ and cuda/. To add one: its pointer here, its body, its
-// line in that file's `add_...` function.
+// line in that file's `add_...` function, its line in profiled_table.cpp.
 //
 // Common rules. Output memory is allocated by the caller and never overlaps an input unless a comment says
 // so; every output element is written. "rows" kernels see channels-last activations as a dense [rows,
@@ -222,7 +222,8 @@ struct KernelTable {
   void (*matmul)(Stream, const MatmulShape&, const void* a, const void* b, void* c);
 };
 
-/// The table of a device. Error where the CUDA half is not built.
+/// The table of a device, or the one that times it while a step is profiled (profile.h). Error where the CUDA
+/// half is not built.
 const KernelTable& kernels(Device device);
 
 }  // namespace dw

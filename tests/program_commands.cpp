@@ -21,9 +21,9 @@ bool has_keys(const nlohmann::json& object, const std::vector<std::string>& keys
 
 TEST_CASE("program: every subcommand teaches by example") {
   const std::vector<std::vector<std::string>> commands{
-      {"keygen"},    {"train"},  {"embed"},        {"prune"},        {"attack"},
-      {"eval"},      {"verify"}, {"inspect"},      {"triggers"},     {"predict"},
-      {"reproduce"}, {"demo"},   {"data", "list"}, {"data", "show"}, {"data", "convert"}};
+      {"keygen"}, {"train"},        {"embed"},        {"prune"},          {"attack"},    {"eval"},
+      {"verify"}, {"inspect"},      {"triggers"},     {"predict"},        {"reproduce"}, {"demo"},
+      {"bench"},  {"data", "list"}, {"data", "show"}, {"data", "convert"}};
   const std::string overview = output_of({"--help"});
   CHECK(contains(overview, "A first session"));
   for (std::vector<std::string> command : commands) {

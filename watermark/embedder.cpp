@@ -6,6 +6,7 @@
 #include <cmath>
 #include <span>
 
+#include "kernels/profile.h"
 #include "watermark/bodies/distribution_matching.h"
 #include "watermark/carrier.h"
 #include "watermark/reader.h"
@@ -242,6 +243,13 @@ struct Embedder::Implementation {
       copy_bytes(device, layer_table.data(), cpu, layers.data(), layers.size() * sizeof(MatchingLayer));
     }
   }
+
+  // Weight, carrier and gradient are read, the gradient is written: 14 bytes a weight.
+  KernelCost floor() const {
+    double weights = 0;
+    for (const NamedTensor& layer : parameters) weights += static_cast<double>(layer.tensor.numel());
+    return {fmt::format("{:.0f} weights in {}", weights, parameters.size()), weights, 14 * weights};
+  }
 };
 
 Embedder::Embedder(const Module& network, const std::string& network_name, const OwnerKey& key,
@@ -256,13 +264,17 @@ const Mark& Embedder::mark() const {
 
 void Embedder::add_gradients() {
   implementation_->point_to_gradients();
+  const MatchingArguments& arguments = implementation_->arguments;
   const Device device = implementation_->device;
   const Stream stream = current_stream(device);
-  if (device.type == DeviceType::cpu) {
-    cpu_backend::match_distributions(stream, implementation_->arguments);
-  } else {
-    cuda_backend::match_distributions(stream, implementation_->arguments);
-  }
+  profiled(
+      stream, "match_distributions", [&] { return implementation_->floor(); },
+      [&] {
+        if (device.type == DeviceType::cpu)
+          cpu_backend::match_distributions(stream, arguments);
+        else
+          cuda_backend::match_distributions(stream, arguments);
+      });
 }
 
 double Embedder::loss() {

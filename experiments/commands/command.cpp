@@ -13,9 +13,9 @@ namespace dw {
 namespace {
 
 constexpr std::array commands{
-    add_demo_command,    add_keygen_command, add_train_command,    add_embed_command,   add_prune_command,
-    add_attack_command,  add_verify_command, add_triggers_command, add_predict_command, add_eval_command,
-    add_inspect_command, add_data_command,   add_reproduce_command};
+    add_demo_command,    add_keygen_command, add_train_command,     add_embed_command,   add_prune_command,
+    add_attack_command,  add_verify_command, add_triggers_command,  add_predict_command, add_eval_command,
+    add_inspect_command, add_data_command,   add_reproduce_command, add_bench_command};
 
 constexpr const char* footer = R"(A first session, on drawn pictures:
   deepwater keygen --owner "Ada Lovelace" --out out/owner.key

@@ -15,6 +15,7 @@ using Action = std::function<int()>;
 
 /// Each adds its subcommand to `program`; when the user chose it, parsing sets `action`.
 void add_attack_command(CLI::App& program, Action& action);
+void add_bench_command(CLI::App& program, Action& action);
 void add_data_command(CLI::App& program, Action& action);
 void add_demo_command(CLI::App& program, Action& action);
 void add_embed_command(CLI::App& program, Action& action);

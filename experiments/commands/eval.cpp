@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "experiments/commands/command.h"
+#include "experiments/profile_report.h"
 #include "experiments/workflow.h"
 
 namespace dw {
@@ -13,23 +14,29 @@ struct Options {
   std::filesystem::path model;
   std::string data;
   int64_t image_size = 0;
+  ProfileOptions profile;
   CommonOptions common;
 };
 
 int run(const Options& options) {
   apply_common_options(options.common);
   const Device device = parse_device(options.common.device);
+  std::unique_ptr<Profile> profile = start_profile(options.profile, evaluation_step);
   const LoadedModel model = load_model(options.model, device);
   const Dataset data = load_with_progress(options.data, {.image_size = options.image_size});
   const Evaluation evaluation = evaluate_model(model, data.test, device);
+  std::optional<ProfileReport> report;
+  if (profile) report = report_of(std::move(profile), options.profile, device);
   if (options.common.json) {
-    const nlohmann::ordered_json result = {
+    nlohmann::ordered_json result = {
         {"model", options.model.string()}, {"network", model.spec.name},      {"data", data.name},
         {"images", evaluation.samples},    {"accuracy", evaluation.accuracy}, {"loss", evaluation.loss}};
+    if (report) result["profile"] = to_json(*report);
     fmt::print("{}\n", result.dump(2));
   } else {
     fmt::print("{}: accuracy {} on {} test images, loss {:.3f}\n", options.model.string(),
                percent(evaluation.accuracy), evaluation.samples, evaluation.loss);
+    if (report) fmt::print("{}", to_text(*report));
   }
   return 0;
 }
@@ -44,6 +51,7 @@ void add_eval_command(CLI::App& program, Action& action) {
   app.add_option("--data", options->data, "Data set, as for train")->required();
   app.add_option("--image-size", options->image_size, "Resize pictures to this many pixels a side")
       ->check(CLI::PositiveNumber);
+  add_profile_options(app, options->profile);
   add_common_options(app, options->common);
   app.footer(
       "Example:\n  deepwater eval --data synthetic out/marked/model.safetensors\n\n"

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "experiments/commands/command.h"
+#include "experiments/profile_report.h"
 #include "experiments/workflow.h"
 #include "watermark/scheme.h"
 
@@ -19,6 +20,7 @@ struct Options {
   std::string scheme = "deepwater", match, density;
   std::vector<std::string> scheme_options, layers;
   bool resume = false;
+  ProfileOptions profile;
   CommonOptions common;
 };
 
@@ -66,6 +68,7 @@ int run(const Options& options) {
   const TrainingRequest request = request_of(options);
   if (options.out.filename().empty())
     throw UsageError(fmt::format("--out names the model file to write, found \"{}\"", options.out.string()));
+  std::unique_ptr<Profile> profile = start_profile(options.profile, training_step);
   const Dataset data =
       load_with_progress(options.data, {.image_size = options.image_size, .limit_train = options.limit});
   const TrainedNetwork trained = run_training(data, request, "training " + options.network);
@@ -76,6 +79,8 @@ int run(const Options& options) {
     constexpr int interrupted = 130;
     return interrupted;
   }
+  std::optional<ProfileReport> report;
+  if (profile) report = report_of(std::move(profile), options.profile, request.device);
   const EpochMetrics& last = trained.result.epochs.back();
   if (options.common.json) {
     nlohmann::ordered_json result = {{"model", options.out.string()},
@@ -95,10 +100,12 @@ int run(const Options& options) {
                         {"layers", trained.mark->layers.size()},
                         {"claim", claim_path_for(options.key).string()}};
     }
+    if (report) result["profile"] = to_json(*report);
     fmt::print("{}\n", result.dump(2));
   } else {
     fmt::print("{}: test accuracy {}, loss {:.3f}{}\n", options.out.string(), percent(last.test_accuracy),
                last.test_loss, trained.mark ? fmt::format(", {} bits embedded", trained.mark->bits) : "");
+    if (report) fmt::print("{}", to_text(*report));
   }
   return 0;
 }
@@ -167,6 +174,7 @@ void add_train_command(CLI::App& program, Action& action) {
   app.add_option("--limit", options->limit, "Use at most this many training images, balanced over classes")
       ->check(CLI::PositiveNumber);
   app.add_flag("--resume", options->resume, "Continue from the checkpoint beside --out where there is one");
+  add_profile_options(app, options->profile);
   add_common_options(app, options->common);
   app.footer(fmt::format(R"(Examples:
   deepwater train --net wrn-10-1 --data synthetic --out out/plain/model.safetensors

@@ -1,5 +1,6 @@
 // Elementwise operations over broadcast strided views. One kernel per element type: the operation is chosen
 // once per run (a uniform branch on CUDA), which keeps the binary and the compile time small.
+// Floor: the bytes of each view once, a broadcast element once (axpy: the output twice).
 #include <cmath>
 
 #include "kernels/bodies/element.h"

@@ -1,4 +1,6 @@
 // Row indexing: arg-max, gather, and scatter-add in the order of the rows so that sums are reproducible.
+// Floor, in bytes: arg-max its input; gather the output twice and the index; scatter-add the input three
+// times and the index.
 #include "kernels/bodies/element.h"
 #include "kernels/table.h"
 

@@ -1,5 +1,6 @@
 // Optimizer steps over many parameters per launch: a block updates one stretch of one parameter. Learning
 // rate and step number are read from device memory, so that a captured step can be replayed.
+// Floor, in values moved a weight: SGD with momentum 5 (weight and momentum in and out, gradient in), Adam 7.
 #include <cmath>
 
 #include "kernels/block.h"

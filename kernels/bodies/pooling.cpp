@@ -2,6 +2,7 @@
 // of channels of a width known to the compiler. Backward passes gather: each input element sums the windows
 // over it in a fixed order, so that nothing is added concurrently; the CPU scatters maxima instead, a task
 // per image.
+// Floor: the bytes of input and output once each, for maxima also 8 bytes of index for each output.
 #include <limits>
 #include <type_traits>
 

@@ -1,4 +1,5 @@
 // Random fills: element i is word i mod 4 of philox(key, i / 4), whatever the threads or the device.
+// Floor: the bytes of the output.
 #include <cmath>
 
 #include "kernels/bodies/element.h"

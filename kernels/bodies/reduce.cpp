@@ -1,6 +1,6 @@
 // Reductions over any subset of dimensions. Chunks of fixed size are reduced in parallel and then joined in
 // order, so that a result has the same bits for any number of threads. Sums accumulate in double, integers in
-// int64_t.
+// int64_t. Floor: the bytes of input and output.
 //
 // Two first passes: where the reduced elements lie side by side a block reduces a stretch of them; where the
 // kept ones do (channels-last) each task adds up rows of neighbouring columns.

@@ -1,7 +1,7 @@
-// Convolution in double precision, which oneDNN does not offer: for gradient checks and golden values. Each
-// image is unfolded into a matrix of patches (im2col) and multiplied with the filters. Images are
-// independent, and gradients of the filters are summed over images in a fixed order, so the thread count
-// changes no bit.
+// Convolution in double precision, which oneDNN does not offer: for gradient checks and golden values, not
+// for speed (its floor is that of convolution.cpp in eight-byte elements). Each image is unfolded into a
+// matrix of patches (im2col) and multiplied with the filters. Images are independent, and gradients of the
+// filters are summed over images in a fixed order, so the thread count changes no bit.
 #include "kernels/cpu/convolution_reference.h"
 
 #include <cblas.h>

@@ -1,7 +1,8 @@
 // 3x3 convolution of stride 1 in single precision by Winograd's minimal filtering, for all three passes: a
-// quarter of the products of the definition, at about twice its rounding error. Tiles are transformed,
-// multiplied and transformed back in blocks that stay in the caches.
-// Blocks depend on the shape alone and are summed in order, so the thread count changes no bit.
+// quarter of the products of the definition (and of the floor of convolution.cpp, which it can therefore
+// pass), at about twice its rounding error. Tiles are transformed, multiplied and transformed back in
+// blocks that stay in the caches. Blocks depend on the shape alone and are summed in order, so the thread
+// count changes no bit.
 #include "kernels/cpu/convolution_winograd.h"
 
 #include <omp.h>

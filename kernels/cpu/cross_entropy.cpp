@@ -1,4 +1,5 @@
 // Softmax cross entropy on the CPU: loss and gradient of each row in one pass over it, by log-sum-exp.
+// Floor: logits read and their gradient written, 2 · rows · classes · element size.
 #include <algorithm>
 #include <cmath>
 

@@ -1,4 +1,5 @@
 // The CPU as a device: memory from the system and copies that are done when they return.
+// Floor of a copy: twice its bytes.
 #include <sys/mman.h>
 #include <unistd.h>
 

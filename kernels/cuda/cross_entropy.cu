@@ -1,6 +1,6 @@
-// Softmax cross entropy on CUDA: one warp per row, loss and gradient together. Bound by memory: logits are
-// read (again from cache) and the gradient written, 2 · rows · classes · element size; a few classes leave it
-// to launch latency.
+// Softmax cross entropy on CUDA: one warp per row, loss and gradient together. Floor: logits read (again
+// from cache) and the gradient written, 2 · rows · classes · element size; a few classes leave it to launch
+// latency.
 #include <cstdint>
 #include <limits>
 #include <type_traits>

@@ -6,7 +6,7 @@
 //   scales      reads every weight:                      4 B a weight
 //   histograms  reads weight and carrier:                6 B a weight, adds two shares to a [bits, 64]
 //   gradients   reads weight, carrier, gradient, writes: 14 B a weight
-// with small steps, a bit or a knot at a time, in between: 24 B a weight is its floor. No temporary has the
+// with small steps, a bit or a knot at a time, in between: 24 B a weight, 14 of them unavoidable. No temporary has the
 // size of the weights.
 #pragma once
 

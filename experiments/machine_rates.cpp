@@ -1,0 +1,76 @@
+#include "experiments/machine_rates.h"
+
+#include <algorithm>
+#include <chrono>
+#include <limits>
+
+#include "core/tensor.h"
+#include "kernels/table.h"
+
+namespace dw {
+namespace {
+
+// The shortest of several runs, after one that does not count.
+template <typename Work>
+double least_seconds(Device device, int runs, const Work& work) {
+  using Clock = std::chrono::steady_clock;
+  double least = std::numeric_limits<double>::infinity();
+  work();
+  for (int i = 0; i < runs; ++i) {
+    synchronize(device);
+    const Clock::time_point start = Clock::now();
+    work();
+    synchronize(device);
+    least = std::min(least, std::chrono::duration<double>(Clock::now() - start).count());
+  }
+  return least;
+}
+
+double sgemm_rate(Device device) {
+  constexpr int64_t n = 1536;
+  const Tensor a = Tensor::full({n, n}, 0.5, DType::f32, device);
+  const Tensor b = Tensor::full({n, n}, 0.25, DType::f32, device);
+  const Tensor c = Tensor::empty({n, n}, DType::f32, device);
+  const MatmulShape shape{.m = n, .n = n, .k = n};
+  const double seconds = least_seconds(device, 7, [&] {
+    kernels(device).matmul(current_stream(device), shape, a.raw_data(), b.raw_data(), c.raw_data());
+  });
+  return 2.0 * n * n * n / seconds;
+}
+
+double triad_rate(Device device) {
+  constexpr int64_t count = int64_t{1} << 24;
+  const Tensor in = Tensor::full({count}, 0.5, DType::f32, device);
+  const Tensor out = Tensor::full({count}, 0.25, DType::f32, device);
+  const double seconds = least_seconds(
+      device, 15, [&] { kernels(device).axpy(current_stream(device), 0.5, in.view(), out.view()); });
+  return 3.0 * count * sizeof(float) / seconds;
+}
+
+double fork_seconds() {
+  constexpr int regions = 100;
+  int threads = 0;
+  const double seconds = least_seconds(cpu, 15, [&] {
+    for (int i = 0; i < regions; ++i) {
+#pragma omp parallel
+      {
+#pragma omp atomic
+        ++threads;
+      }
+    }
+  });
+  return seconds / regions;
+}
+
+}  // namespace
+
+MachineRates measure_machine(Device device) {
+  return {sgemm_rate(device), triad_rate(device), device == cpu ? fork_seconds() : 0};
+}
+
+Floor floor_of(double flops, double bytes, const MachineRates& machine) {
+  const double arithmetic = flops / machine.flops, memory = bytes / machine.bytes;
+  return {std::max(arithmetic, memory), arithmetic >= memory && arithmetic > 0};
+}
+
+}  // namespace dw

@@ -1,0 +1,24 @@
+// What this machine can do at most, measured: the rates that profiles and benchmarks are compared with.
+#pragma once
+
+#include "kernels/device.h"
+
+namespace dw {
+
+struct MachineRates {
+  double flops = 0;  ///< a second: matrix product of 1536 × 1536 in f32 (sgemm), by the vendor's library
+  double bytes = 0;  ///< a second: a ← a + s · b on arrays of 64 MB (as STREAM's triad), two in, one out
+  double fork_seconds = 0;  ///< of starting and joining the threads of one parallel region; 0 on CUDA
+};
+
+/// The best of several runs with the threads in use; takes about a second.
+MachineRates measure_machine(Device device);
+
+/// The least seconds that work can take on a machine, and whether arithmetic rather than memory sets them.
+struct Floor {
+  double seconds = 0;
+  bool by_flops = false;
+};
+Floor floor_of(double flops, double bytes, const MachineRates& machine);
+
+}  // namespace dw
