@@ -14,8 +14,6 @@ struct BenchmarkCase {
   std::string name;  ///< "conv_forward/wrn-10-4/b64-64x32x32-64-3x3": kernel, where it occurs, problem
   /// Makes what the benchmark works on; the function it returns is what is timed, and keeps that alive.
   std::function<std::function<void()>()> prepare;
-  /// Floor of one iteration; 0: that of the kernels it calls.
-  double bytes = 0;
 };
 
 /// The machine's own rates and every kernel family at the shapes of WRN-10-1, WRN-10-4 and ResNet-18.

@@ -248,6 +248,7 @@ void add_matmul(std::vector<BenchmarkCase>& cases, const std::string& name, cons
 std::vector<BenchmarkCase> kernel_benchmarks(Device device) {
   std::vector<BenchmarkCase> cases;
   add_matmul(cases, "machine/sgemm", {.m = 1536, .n = 1536, .k = 1536}, device);
+  add_convolutions(cases, {"machine", 6, {{1536, 16, 1536, 1, 1}}, {}, 0}, device);
   constexpr int64_t beyond_caches = int64_t{1} << 24;
   add_elementwise(cases, "machine/triad", beyond_caches, device,
                   [](const KernelTable& table, Stream stream, const Tensor& a, const Tensor& b) {

@@ -6,7 +6,7 @@
 namespace dw {
 
 struct MachineRates {
-  double flops = 0;  ///< a second: matrix product of 1536 × 1536 in f32 (sgemm), by the vendor's library
+  double flops = 0;  ///< a second: a large matrix product in f32, by the fastest library there is
   double bytes = 0;  ///< a second: a ← a + s · b on arrays of 64 MB (as STREAM's triad), two in, one out
   double fork_seconds = 0;  ///< of starting and joining the threads of one parallel region; 0 on CUDA
 };

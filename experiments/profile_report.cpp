@@ -134,7 +134,7 @@ ProfileReport report_of(std::unique_ptr<Profile> profile, const ProfileOptions& 
 std::string to_text(const ProfileReport& report) {
   const StepTimes& step = report.step;
   std::string text = fmt::format(
-      "a step: {:.2f} ms, mean of {}; this machine: sgemm {:.1f} GFLOP/s, triad {:.1f} GB/s, {} "
+      "a step: {:.2f} ms, mean of {}; this machine: matrix product {:.1f} GFLOP/s, triad {:.1f} GB/s, {} "
       "threads\n\n",
       1e3 * step.seconds / static_cast<double>(step.steps), step.steps, report.machine.flops / 1e9,
       report.machine.bytes / 1e9, thread_count());
@@ -150,7 +150,7 @@ nlohmann::ordered_json to_json(const ProfileReport& report) {
                                  {"milliseconds", 1e3 * step.seconds / steps},
                                  {"outside_milliseconds", 1e3 * step.outside() / steps},
                                  {"threads", thread_count()},
-                                 {"sgemm_gflops", report.machine.flops / 1e9},
+                                 {"matmul_gflops", report.machine.flops / 1e9},
                                  {"triad_gbytes", report.machine.bytes / 1e9}};
   auto& kernels = json["kernels"] = nlohmann::ordered_json::array();
   for (const KernelRecord& record : step.records) {

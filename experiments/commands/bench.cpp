@@ -140,7 +140,7 @@ void print_table(const std::vector<BenchmarkCase>& cases, const std::map<std::st
                    floor.seconds > 0 ? fmt::format("{:.0f}", 100 * floor.seconds / seconds) : ""});
   }
   fmt::print("{}", table.text(locale_is_utf8()));
-  fmt::print("this machine: sgemm {:.1f} GFLOP/s, triad {:.1f} GB/s, {} threads; medians of {}\n",
+  fmt::print("this machine: matrix product {:.1f} GFLOP/s, triad {:.1f} GB/s, {} threads; medians of {}\n",
              machine.flops / 1e9, machine.bytes / 1e9, thread_count(), repetitions);
 }
 
@@ -152,7 +152,7 @@ nlohmann::ordered_json json_of(const std::vector<BenchmarkCase>& cases,
                                  {"threads", environment.threads},
                                  {"commit", environment.commit},
                                  {"date", environment.date},
-                                 {"sgemm_gflops", machine.flops / 1e9},
+                                 {"matmul_gflops", machine.flops / 1e9},
                                  {"triad_gbytes", machine.bytes / 1e9}};
   auto& list = json["benchmarks"] = nlohmann::ordered_json::array();
   for (const BenchmarkCase& each : cases) {
@@ -209,7 +209,8 @@ void add_bench_command(CLI::App& program, Action& action) {
 A name says kernel, network and problem: conv_forward/wrn-10-4/b64-64x32x32-64-3x3 is a batch of 64 images of 64 channels
 and 32x32 pixels, to 64 channels with 3x3 filters. The rate counts what the definition asks for: each tensor read and
 written once, each multiplication and addition of a convolution. "of machine" is the larger of its shares of the
-machine's own matrix product (sgemm) and memory (triad) rates, measured here; tensors that fit a cache can exceed 100 %.
+machine's own matrix product and memory (triad) rates, measured here; tensors that fit a cache can exceed 100 %, and so
+can 3x3 convolutions, which need fewer products than their definition says.
 For figures worth keeping nothing else runs beside. A whole step: `bench_step`, and `deepwater train --profile`.)");
   app.callback([&action, options] { action = [options] { return run(*options); }; });
 }
