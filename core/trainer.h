@@ -20,10 +20,6 @@
 
 namespace dw {
 
-/// What a Profile (kernels/profile.h) calls a step of train() and of evaluate().
-inline constexpr const char* training_step = "training";
-inline constexpr const char* evaluation_step = "evaluation";
-
 /// Images [n, c, h, w], normalised, and labels i64 [n], on the training device.
 struct Batch {
   Tensor images;

@@ -19,6 +19,7 @@ struct Options {
   std::vector<std::string> only;
   int rounds = 7, starts = -1, steps = 0;
   bool markdown = false, dry_run = false, worker = false;
+  ProfileOptions profile;
   CommonOptions common;
 };
 
@@ -64,6 +65,22 @@ StepBenchmarkOptions benchmark_options(const Options& options, Device device, Pr
   return result;
 }
 
+// The problems one by one, only ours.
+int run_profiles(const StepPlan& plan, const Options& options, Device device) {
+  constexpr int steps = 10;
+  auto json = nlohmann::ordered_json::object();
+  for (const StepProblem& problem : plan.problems) {
+    const ProfileReport report =
+        profile_step(problem, options.steps > 0 ? options.steps : steps, options.profile, device);
+    if (options.common.json)
+      json[problem.name()] = to_json(report);
+    else
+      fmt::print("{}\n{}\n", problem.name(), to_text(report));
+  }
+  if (options.common.json) fmt::print("{}\n", json.dump(2));
+  return 0;
+}
+
 int run(const Options& options) {
   apply_common_options(options.common);
   const StepPlan plan = step_plan(device_type(options.common.device, options.dry_run), options.only);
@@ -72,6 +89,8 @@ int run(const Options& options) {
     return 0;
   }
   const Device device = parse_device(options.common.device);
+  require_profile_options(options.profile);
+  if (options.profile.wanted) return run_profiles(plan, options, device);
   if (options.worker) return run_bench_step_worker(device);
   Progress bar("measuring", 0, "turns");
   const StepBenchmarkOptions settings = benchmark_options(options, device, bar);
@@ -114,10 +133,12 @@ int main(int argc, char** argv) {
   app.add_flag("--markdown", options.markdown, "The tables as Markdown");
   app.add_flag("--dry-run", options.dry_run, "Print the plan; also of a device that is not there");
   app.add_flag("--worker", options.worker)->group("");
+  dw::add_profile_options(app, options.profile);
   dw::add_common_options(app, options.common);
   app.footer(R"(Examples:
   bench_step --threads 2 --python venv/bin/python --markdown
   bench_step --python none --only "lenet-5 training" --only "inference 1"
+  bench_step --profile --only "wrn-10-4 training" --predict 8,32,64,h200
   bench_step --device cuda --dry-run
 
 A problem is one network, training or inference, and a batch size, as --dry-run lists them. Every variant of a side runs in a

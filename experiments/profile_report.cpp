@@ -115,9 +115,13 @@ void add_profile_options(CLI::App& app, ProfileOptions& options) {
       ->allow_extra_args(false);
 }
 
-std::unique_ptr<Profile> start_profile(const ProfileOptions& options, const std::string& step) {
+void require_profile_options(const ProfileOptions& options) {
   if (!options.predict.empty() && !options.wanted) throw UsageError("--predict needs --profile");
   require_predictable(options.predict);
+}
+
+std::unique_ptr<Profile> start_profile(const ProfileOptions& options, const std::string& step) {
+  require_profile_options(options);
   return options.wanted ? std::make_unique<Profile>(step) : nullptr;
 }
 

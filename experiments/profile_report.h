@@ -23,8 +23,10 @@ struct ProfileOptions {
 /// Adds --profile and --predict; `options` must outlive the parsing.
 void add_profile_options(CLI::App& app, ProfileOptions& options);
 
-/// A profile of this thread's steps of that name; null where none is wanted. UsageError: machines that
-/// nothing is known of.
+/// UsageError: predictions without a profile, or of machines that nothing is known of.
+void require_profile_options(const ProfileOptions& options);
+
+/// A profile of this thread's steps of that name; null where none is wanted. Errors as above.
 std::unique_ptr<Profile> start_profile(const ProfileOptions& options, const std::string& step);
 
 struct ProfileReport {

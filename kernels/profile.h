@@ -22,6 +22,10 @@
 
 namespace dw {
 
+/// What the trainer and evaluation call their steps.
+inline constexpr const char* training_step = "training";
+inline constexpr const char* evaluation_step = "evaluation";
+
 /// All calls of one kernel with one problem.
 struct KernelRecord {
   std::string name;     ///< of its pointer in the table, e.g. "conv_forward"
@@ -30,11 +34,14 @@ struct KernelRecord {
   double seconds = 0, flops = 0, bytes = 0;  ///< of all calls together; flops and bytes are floors
 };
 
+/// Steps that are not recorded: the first ones fill caches and build plans.
+inline constexpr int profile_warm_up = 2;
+
 class Profile {
  public:
-  /// Records this thread's steps named `step` but the first `warm_up` ones, which fill caches and build
-  /// plans. One profile at a time in a thread.
-  explicit Profile(std::string step, int64_t warm_up = 2);
+  /// Records this thread's steps named `step` but the first `warm_up` ones. One profile at a time in a
+  /// thread.
+  explicit Profile(std::string step, int64_t warm_up = profile_warm_up);
   Profile(const Profile&) = delete;
   Profile& operator=(const Profile&) = delete;
   ~Profile();

@@ -222,8 +222,7 @@ struct KernelTable {
   void (*matmul)(Stream, const MatmulShape&, const void* a, const void* b, void* c);
 };
 
-/// The table of a device, or the one that times it while a step is profiled (profile.h). Error where the CUDA
-/// half is not built.
+/// The table of a device, or its profiled twin (profile.h). Error where the CUDA half is not built.
 const KernelTable& kernels(Device device);
 
 }  // namespace dw

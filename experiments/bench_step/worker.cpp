@@ -16,6 +16,7 @@
 #include "experiments/bench_step/median.h"
 #include "kernels/graph.h"
 #include "kernels/precision.h"
+#include "kernels/profile.h"
 #include "layers/networks.h"
 #include "watermark/embedder.h"
 
@@ -100,12 +101,13 @@ class OurStep {
  private:
   // Milliseconds of it that the mark took.
   double once(bool with_data) {
+    const ProfiledStep profiled(training_ ? training_step : evaluation_step);
     const Batch batch = with_data ? loaded() : fixed_;
     if (!training_) {
       static_cast<void>((*network_)(batch.images));
       return 0;
     }
-    if (device_ != cpu) {
+    if (device_ != cpu && !Profile::is_active()) {
       replay(batch);
       return 0;
     }
@@ -203,7 +205,26 @@ json answer(const json& request, std::unique_ptr<OurStep>& step, Device device) 
           {"peak_megabytes", step->peak_megabytes()}};
 }
 
+json preparation(const StepProblem& problem) {
+  return {{"network", problem.network.name},
+          {"channels", problem.network.channels},
+          {"height", problem.network.height},
+          {"width", problem.network.width},
+          {"batch", problem.batch},
+          {"training", problem.training},
+          {"variant", problem.training ? "marked" : "fp32"}};
+}
+
 }  // namespace
+
+ProfileReport profile_step(const StepProblem& problem, int steps, const ProfileOptions& options,
+                           Device device) {
+  OurStep step(preparation(problem), device);
+  std::unique_ptr<Profile> profile =
+      start_profile(options, problem.training ? training_step : evaluation_step);
+  step.run(true, profile_warm_up + steps);
+  return report_of(std::move(profile), options, device);
+}
 
 int run_bench_step_worker(Device device) {
   std::unique_ptr<OurStep> step;

@@ -12,11 +12,16 @@
 // {"operations_per_second": ...}. A request that fails is answered with {"error": "..."}.
 #pragma once
 
-#include "kernels/device.h"
+#include "experiments/bench_step/plan.h"
+#include "experiments/profile_report.h"
 
 namespace dw {
 
 /// Answers requests on standard input until it ends.
 int run_bench_step_worker(Device device);
+
+/// Where the time of a step goes: with data, and when training with the mark, `steps` times.
+ProfileReport profile_step(const StepProblem& problem, int steps, const ProfileOptions& options,
+                           Device device);
 
 }  // namespace dw
