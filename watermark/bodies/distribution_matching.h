@@ -6,8 +6,8 @@
 //   scales      reads every weight:                      4 B a weight
 //   histograms  reads weight and carrier:                6 B a weight, adds two shares to a [bits, 64]
 //   gradients   reads weight, carrier, gradient, writes: 14 B a weight
-// with small steps, a bit or a knot at a time, in between: 24 B a weight, 14 of them unavoidable. No temporary has the
-// size of the weights.
+// with small steps, a bit or a knot at a time, in between: 24 B a weight, 14 of them unavoidable. No
+// temporary has the size of the weights.
 #pragma once
 
 #include <cstdint>
