@@ -168,10 +168,23 @@ PoolShape pool_shape(const Tensor& input, const PoolOptions& options) {
   return shape;
 }
 
+// Adds to every channel in place, a whole row of pixels at a time: a run of so few channels as small networks
+// have would take longer to find than to add.
+void add_bias(const Tensor& images, const Tensor& bias) {
+  const Tensor row = bias.to(images.dtype())
+                         .reshape({1, images.size(1), 1, 1})
+                         .expand({1, images.size(1), 1, images.size(3)})
+                         .contiguous(Layout::channels_last);
+  kernels(images.device()).binary(stream_of(images), BinaryOp::add, images.view(), row.view(), images.view());
+}
+
 }  // namespace
 
 Tensor conv2d(const Tensor& input, const Tensor& weight, const Tensor& bias, const ConvOptions& options) {
   const ConvShape shape = conv_shape(input, weight, options);
+  if (bias.defined())
+    require(bias.shape() == Shape{shape.out_channels}, "conv2d expects a bias of shape {}, found {}",
+            Shape{shape.out_channels}, bias.shape());
   Tensor out, x;
   {
     const NoGrad pause;
@@ -180,27 +193,30 @@ Tensor conv2d(const Tensor& input, const Tensor& weight, const Tensor& bias, con
                         input.device(), Layout::channels_last);
     const Tensor filters = channels_last(weight);
     kernels(x.device()).conv_forward(stream_of(x), shape, x.raw_data(), filters.raw_data(), out.raw_data());
+    if (bias.defined()) add_bias(out, bias);
   }
-  Tape::record(
-      "conv2d", {input, weight}, out, [x, weight, shape](const Tensor& gradient, const Needed& needed) {
-        const Tensor incoming = channels_last(gradient);
-        Gradients result(2);
-        if (needed[0]) {
-          result[0] = Tensor::empty_like(x);
-          const Tensor filters = channels_last(weight);
-          kernels(x.device())
-              .conv_backward_data(stream_of(x), shape, incoming.raw_data(), filters.raw_data(),
-                                  result[0].raw_data());
-        }
-        if (needed[1]) {
-          result[1] = Tensor::empty(weight.shape(), weight.dtype(), weight.device(), Layout::channels_last);
-          kernels(x.device())
-              .conv_backward_weight(stream_of(x), shape, x.raw_data(), incoming.raw_data(),
-                                    result[1].raw_data());
-        }
-        return result;
-      });
-  return bias.defined() ? out + bias.reshape({1, shape.out_channels, 1, 1}) : out;
+  std::vector<Tensor> inputs{input, weight};
+  if (bias.defined()) inputs.push_back(bias);
+  Tape::record("conv2d", inputs, out, [x, weight, bias, shape](const Tensor& gradient, const Needed& needed) {
+    const Tensor incoming = channels_last(gradient);
+    Gradients result(bias.defined() ? 3 : 2);
+    if (needed[0]) {
+      result[0] = Tensor::empty_like(x);
+      const Tensor filters = channels_last(weight);
+      kernels(x.device())
+          .conv_backward_data(stream_of(x), shape, incoming.raw_data(), filters.raw_data(),
+                              result[0].raw_data());
+    }
+    if (needed[1]) {
+      result[1] = Tensor::empty(weight.shape(), weight.dtype(), weight.device(), Layout::channels_last);
+      kernels(x.device())
+          .conv_backward_weight(stream_of(x), shape, x.raw_data(), incoming.raw_data(), result[1].raw_data());
+    }
+    if (bias.defined() && needed[2])
+      result[2] = sum_to(incoming, {1, shape.out_channels, 1, 1}).reshape(bias.shape()).to(bias.dtype());
+    return result;
+  });
+  return out;
 }
 
 Tensor batch_norm_training(const Tensor& input, const Tensor& weight, const Tensor& bias,

@@ -3,7 +3,6 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <cstdlib>
 #include <nlohmann/json.hpp>
 
 #include "experiments/command_line.h"
@@ -141,7 +140,6 @@ Table training_table(const StepBenchmark& benchmark) {
 Json step_report_json(const StepBenchmark& benchmark, const StepPlan& plan, Device device,
                       const StepBenchmarkOptions& options) {
   const Environment environment = describe_environment();
-  const char* const wait_policy = std::getenv("OMP_WAIT_POLICY");
   Json report{{"commit", environment.commit},
               {"date", environment.date},
               {"cpu", environment.cpu},
@@ -149,7 +147,6 @@ Json step_report_json(const StepBenchmark& benchmark, const StepPlan& plan, Devi
               {"threads", environment.threads},
               {"compiler", environment.compiler},
               {"pytorch", benchmark.pytorch_versions.empty() ? Json() : Json(benchmark.pytorch_versions)},
-              {"omp_wait_policy", wait_policy != nullptr ? Json(wait_policy) : Json()},
               {"device", to_string(device)},
               {"rounds", options.rounds},
               {"matmul",

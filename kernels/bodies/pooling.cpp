@@ -41,27 +41,40 @@ struct MaxForward {
 
   template <int width>
   HD void block(int64_t image, int64_t out_y, int64_t out_x, int64_t channel) const {
-    using A = Arithmetic<T>;
     const Extent rows = inputs_of(out_y, shape, shape.height), columns = inputs_of(out_x, shape, shape.width);
+    const int64_t to = ((image * out_height + out_y) * out_width + out_x) * shape.channels + channel;
+    const int64_t height = rows.end - rows.begin, across = columns.end - columns.begin;
+    const int64_t first = rows.begin * shape.width + columns.begin;
+    // The usual window is unrolled, so that its maximum stays in registers.
+    if (height == 2 && across == 2)
+      window<width>(image, first, 2, 2, channel, to);
+    else
+      window<width>(image, first, height, across, channel, to);
+  }
+
+ private:
+  template <int width>
+  HD [[gnu::always_inline]] void window(int64_t image, int64_t first, int64_t height, int64_t across,
+                                        int64_t channel, int64_t to) const {
+    using A = Arithmetic<T>;
+    const T* from = in + (image * shape.height * shape.width + first) * shape.channels + channel;
     A most[width];
     int32_t offset[width];
     for (int c = 0; c < width; ++c) {
       most[c] = -std::numeric_limits<A>::infinity();
-      offset[c] = static_cast<int32_t>(rows.begin * shape.width + columns.begin);
+      offset[c] = static_cast<int32_t>(first);
     }
-    for (int64_t y = rows.begin; y < rows.end; ++y)
-      for (int64_t x = columns.begin; x < columns.end; ++x) {
+    for (int64_t y = 0; y < height; ++y)
+      for (int64_t x = 0; x < across; ++x) {
         const int64_t pixel = y * shape.width + x;
-        const T* from = in + (image * shape.height * shape.width + pixel) * shape.channels + channel;
 #pragma omp simd
         for (int c = 0; c < width; ++c) {
-          const A value = load(from[c]);
+          const A value = load(from[pixel * shape.channels + c]);
           const bool wins = !(value <= most[c]) & (most[c] == most[c]);  // a NaN wins, and stays
           most[c] = wins ? value : most[c];
-          offset[c] = wins ? static_cast<int32_t>(pixel) : offset[c];
+          offset[c] = wins ? static_cast<int32_t>(first + pixel) : offset[c];
         }
       }
-    const int64_t to = ((image * out_height + out_y) * out_width + out_x) * shape.channels + channel;
     for (int c = 0; c < width; ++c) {
       out[to + c] = store<T>(most[c]);
       winner[to + c] = offset[c];
