@@ -13,7 +13,8 @@ struct DataFreeRequest {
   std::filesystem::path model;  ///< stays as it is
   std::filesystem::path out, key;
   std::string scheme = "deepwater";
-  SchemeOptions options;
+  SchemeOptions
+      options;  ///< scheme "deepwater" without layers: the fewest of the largest that hold half the weights
   Device device;
   NetworkSpec assumed{"", 0, 0, 0, 0};  ///< what the model's metadata does not say
   ChannelStatistics statistics;         ///< likewise

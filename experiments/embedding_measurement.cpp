@@ -26,6 +26,19 @@ double distance(const Model& model, const Model& host) {
 
 }  // namespace
 
+void add_reading_heads(std::vector<std::string>& header) {
+  header.insert(header.end(), {"bit errors", "log₂ p"});
+  for (const int percent : pruned_percents) header.push_back(fmt::format("errors, {} % pruned", percent));
+}
+
+void add_readings(std::vector<std::string>& row, const EmbeddingMeasurement& measured) {
+  for (size_t i = 0; i < 1 + pruned_percents.size(); ++i) {
+    const bool read = i < measured.readings.size();
+    row.push_back(read ? fmt::format("{}/{}", measured.readings[i].errors, measured.readings[i].bits) : "");
+    if (i == 0) row.push_back(read ? fmt::format("{:.0f}", measured.readings[0].log2_p) : "");
+  }
+}
+
 EmbeddingMeasurement measure_embedding(ExperimentContext& context, const NetworkRequest& request) {
   EmbeddingMeasurement result;
   const TrainedFile file = context.network(request);

@@ -18,6 +18,10 @@ struct EmbeddingMeasurement {
 /// What measure_embedding() prunes, in percent of every layer.
 inline constexpr std::array pruned_percents{65, 90, 95};
 
+/// The heads of a table's last columns, and what stands there: errors as it is, log₂ p, errors after pruning.
+void add_reading_heads(std::vector<std::string>& header);
+void add_readings(std::vector<std::string>& row, const EmbeddingMeasurement& measured);
+
 EmbeddingMeasurement measure_embedding(ExperimentContext& context, const NetworkRequest& request);
 
 }  // namespace dw

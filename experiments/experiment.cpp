@@ -112,19 +112,12 @@ namespace {
 
 // A trigger set is read from what the network says to its pictures.
 MarkReading read_trigger_set(const Model& model, const OwnerKey& key, const Mark& mark) {
-  TriggerSet triggers = trigger_set_of(key.master, key.statement, mark);
-  ImageSet set;
-  set.height = triggers.height;
-  set.width = triggers.width;
-  set.channels = triggers.channels;
-  set.pixels = std::move(triggers.pixels);
-  set.labels = triggers.labels;
-  set.classes.assign(static_cast<size_t>(triggers.classes), "");
+  const ImageSet set = image_set_of(trigger_set_of(key.master, key.statement, mark));
   const std::vector<int64_t> answers = predictions_of(model, set, cpu);
   int right = 0;
-  for (size_t i = 0; i < answers.size(); ++i) right += answers[i] == triggers.labels[i];
-  const auto count = static_cast<int>(triggers.count);
-  const double tail = log2_binomial_tail(right, count, 1 / static_cast<double>(triggers.classes));
+  for (size_t i = 0; i < answers.size(); ++i) right += answers[i] == set.labels[i];
+  const auto count = static_cast<int>(answers.size());
+  const double tail = log2_binomial_tail(right, count, 1 / static_cast<double>(set.classes.size()));
   return {count, count - right, std::min(0.0, tail)};
 }
 

@@ -188,6 +188,17 @@ std::vector<int64_t> predictions_of(const Model& model, const ImageSet& set, Dev
   return predictions;
 }
 
+ImageSet image_set_of(TriggerSet triggers) {
+  ImageSet set;
+  set.height = triggers.height;
+  set.width = triggers.width;
+  set.channels = triggers.channels;
+  set.pixels = std::move(triggers.pixels);
+  set.labels = std::move(triggers.labels);
+  set.classes.assign(static_cast<size_t>(triggers.classes), "");
+  return set;
+}
+
 Task task_of(const Dataset& data, Device device) {
   Task task;
   task.name = data.name;
@@ -285,6 +296,14 @@ TrainedNetwork run_training(const Dataset& data, const TrainingRequest& request,
   observer.stop_requested = stop_requested;
   trained.result = train(network, optimizer, source, &test, term, plan, observer);
   return trained;
+}
+
+int report_stopped(const TrainingResult& result, const TrainingRequest& request) {
+  fmt::print(stderr,
+             "deepwater: stopped after {} of {} epochs; continue with the same command and --resume\n",
+             result.epochs.size(), request.recipe.epochs);
+  constexpr int interrupted = 130;
+  return interrupted;
 }
 
 LoadedModel load_model(const std::filesystem::path& path, Device device, const NetworkSpec& assumed,

@@ -18,6 +18,7 @@
 #include "watermark/attack.h"
 #include "watermark/claim.h"
 #include "watermark/scheme.h"
+#include "watermark/trigger_set.h"
 
 namespace dw {
 
@@ -69,6 +70,9 @@ void require_writable(const std::filesystem::path& path);
 /// that does not fit the network or the data; UsageError for what cannot be marked.
 TrainedNetwork run_training(const Dataset& data, const TrainingRequest& request, const std::string& label);
 
+/// Says on stderr how an interrupted training goes on; returns the program's exit code for it.
+int report_stopped(const TrainingResult& result, const TrainingRequest& request);
+
 /// A network with the weights of a model file, on `device`.
 struct LoadedModel {
   std::unique_ptr<Module> network;
@@ -94,6 +98,9 @@ ChannelStatistics statistics_of(const Model& model);
 
 /// The class a model gives to each picture of `set`, whose size and channels it must have.
 std::vector<int64_t> predictions_of(const Model& model, const ImageSet& set, Device device);
+
+/// The pictures of a trigger set with their labels.
+ImageSet image_set_of(TriggerSet triggers);
 
 /// `data`, which must outlive the task and its batches, as attacks take it.
 Task task_of(const Dataset& data, Device device);

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "experiments/commands/command.h"
+#include "experiments/commands/marking_options.h"
 #include "experiments/data_free.h"
 #include "experiments/experiment.h"
 
@@ -13,8 +14,8 @@ namespace {
 
 struct Options {
   std::filesystem::path model, teacher, out, key;
-  std::string data, network, scheme = "deepwater", strength, lambda;
-  std::vector<std::string> scheme_options, layers;
+  std::string data, network;
+  MarkingOptions marking;
   bool no_data = false, resume = false;
   int64_t epochs = 0, batch = 128, image_size = 0, limit = 0, steps = 1000, classes = 10;
   double rate = 0;
@@ -42,19 +43,6 @@ void check(const Options& options) {
   for (const std::filesystem::path& in : {options.model, options.teacher})
     if (!in.empty() && std::filesystem::equivalent(in, options.out, ignored))
       throw UsageError(fmt::format("{} would be replaced: give another --out", in.string()));
-}
-
-SchemeOptions scheme_options_of(const Options& options) {
-  SchemeOptions chosen{.layers = options.layers};
-  if (!options.strength.empty()) chosen.values["strength"] = options.strength;
-  if (!options.lambda.empty()) chosen.values["lambda"] = options.lambda;
-  for (const std::string& option : options.scheme_options) {
-    const size_t equals = option.find('=');
-    if (equals == std::string::npos || equals == 0)
-      throw UsageError(fmt::format("--option expects name=value, found \"{}\"", option));
-    chosen.values[option.substr(0, equals)] = option.substr(equals + 1);
-  }
-  return chosen;
 }
 
 // The network a file says it holds; else what --net says.
@@ -94,9 +82,10 @@ int run_without_data(const Options& options) {
   request.model = options.model;
   request.out = options.out;
   request.key = options.key;
-  request.scheme = options.scheme;
-  request.options = scheme_options_of(options);
-  if (options.scheme == "deepwater") request.options.values.emplace("strength", default_data_free_strength);
+  request.scheme = options.marking.scheme;
+  request.options = scheme_options_of(options.marking);
+  if (options.marking.scheme == "deepwater")
+    request.options.values.emplace("strength", default_data_free_strength);
   request.device = parse_device(options.common.device);
   request.steps = options.steps;
   if (options.rate > 0) request.rate = options.rate;
@@ -152,8 +141,8 @@ int run_with_data(const Options& options) {
   request.out = options.out;
   request.resume = options.resume;
   request.key = options.key;
-  request.scheme = options.scheme;
-  request.scheme_options = scheme_options_of(options);
+  request.scheme = options.marking.scheme;
+  request.scheme_options = scheme_options_of(options.marking);
   request.distillation = options.distillation;
   (distils ? request.teacher : request.start) = source;
   const Dataset data =
@@ -163,13 +152,7 @@ int run_with_data(const Options& options) {
   const Evaluation found = evaluate_model(before, data.test, request.device);
   const TrainedNetwork trained = run_training(
       data, request, distils ? "distilling into " + request.network : "fine-tuning " + request.network);
-  if (!trained.result.finished) {
-    fmt::print(stderr,
-               "deepwater: stopped after {} of {} epochs; continue with the same command and --resume\n",
-               trained.result.epochs.size(), request.recipe.epochs);
-    constexpr int interrupted = 130;
-    return interrupted;
-  }
+  if (!trained.result.finished) return report_stopped(trained.result, request);
   const EpochMetrics& last = trained.result.epochs.back();
   const nlohmann::ordered_json mark = reading_of(options, *trained.mark);
   if (options.common.json) {
@@ -211,13 +194,7 @@ void add_embed_command(CLI::App& program, Action& action) {
   app.add_flag("--no-data", options->no_data, "Change the marked weights alone, by as little as it takes");
   app.add_option("--key", options->key, "Owner's key; a signed entry is added to its claim")->required();
   app.add_option("--out", options->out, "Marked model file; metrics and checkpoint go beside it")->required();
-  app.add_option("--scheme", options->scheme, "How to mark: see `deepwater train --help`")
-      ->capture_default_str();
-  app.add_option("--option", options->scheme_options, "NAME=VALUE of the scheme; as often as needed")
-      ->allow_extra_args(false);
-  app.add_option("--strength", options->strength, "Same as --option strength=; default without data 2");
-  app.add_option("--lambda", options->lambda, "Same as --option lambda=: weight of the mark's loss");
-  app.add_option("--layers", options->layers, "Weights that carry the mark; default: the scheme's choice");
+  add_marking_options(app, options->marking);
   app.add_option("--epochs", options->epochs, "Passes over the training images; default 3, distilling 8")
       ->check(CLI::PositiveNumber);
   app.add_option("--rate", options->rate,

@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "experiments/commands/command.h"
+#include "experiments/commands/marking_options.h"
 #include "experiments/profile_report.h"
 #include "experiments/workflow.h"
 #include "watermark/scheme.h"
@@ -16,29 +17,11 @@ struct Options {
   int64_t epochs = 0, batch = 0, image_size = 0, limit = 0;
   double rate = 0, decay = -1;
   std::filesystem::path out, key;
-  double strength = 0, lambda = 0;  // 0: not given
-  std::string scheme = "deepwater", match, density;
-  std::vector<std::string> scheme_options, layers;
+  MarkingOptions marking;
   bool resume = false;
   ProfileOptions profile;
   CommonOptions common;
 };
-
-SchemeOptions scheme_options_of(const Options& options) {
-  SchemeOptions chosen{.layers = options.layers};
-  if (options.strength > 0) chosen.values["strength"] = fmt::format("{}", options.strength);
-  if (options.lambda > 0) chosen.values["lambda"] = fmt::format("{}", options.lambda);
-  if (!options.match.empty()) chosen.values["match"] = options.match;
-  if (!options.density.empty()) chosen.values["density"] = options.density;
-  for (const std::string& option : options.scheme_options) {
-    const size_t equals = option.find('=');
-    if (equals == std::string::npos || equals == 0)
-      throw UsageError(fmt::format("--option expects name=value, found \"{}\"", option));
-    if (!chosen.values.emplace(option.substr(0, equals), option.substr(equals + 1)).second)
-      throw UsageError(fmt::format("option {} is given twice", option.substr(0, equals)));
-  }
-  return chosen;
-}
 
 TrainingRequest request_of(const Options& options) {
   TrainingRequest request;
@@ -56,10 +39,10 @@ TrainingRequest request_of(const Options& options) {
   request.out = options.out;
   request.resume = options.resume;
   request.key = options.key;
-  request.scheme = scheme_named(options.scheme).name();
-  if (options.key.empty() && (request.scheme != "deepwater" || !options.scheme_options.empty()))
-    throw UsageError("--scheme and --option say how to mark: they need --key");
-  request.scheme_options = scheme_options_of(options);
+  request.scheme = scheme_named(options.marking.scheme).name();
+  if (options.key.empty() && options.marking != MarkingOptions{})
+    throw UsageError("--scheme, --option and their like say how to mark: they need --key");
+  request.scheme_options = scheme_options_of(options.marking);
   return request;
 }
 
@@ -81,6 +64,7 @@ int run(const Options& options) {
   }
   std::optional<ProfileReport> report;
   if (profile) report = report_of(std::move(profile), options.profile, request.device);
+  if (!trained.result.finished) return report_stopped(trained.result, request);
   const EpochMetrics& last = trained.result.epochs.back();
   if (options.common.json) {
     nlohmann::ordered_json result = {{"model", options.out.string()},
@@ -119,13 +103,6 @@ std::string recipe_help() {
   return text;
 }
 
-std::string scheme_help() {
-  std::string text;
-  for (const Scheme* scheme : schemes())
-    text += fmt::format("  {:<16} {}\n", scheme->name(), scheme->description());
-  return text;
-}
-
 std::string network_help() {
   std::string text;
   for (const NetworkHelp& network : known_networks())
@@ -145,20 +122,7 @@ void add_train_command(CLI::App& program, Action& action) {
                  "Model file; metrics.jsonl, the best model and the checkpoint go beside it")
       ->required();
   app.add_option("--key", options->key, "Owner's key: embed its mark, and add a signed entry to its claim");
-  app.add_option("--scheme", options->scheme, "How to mark, see below")->capture_default_str();
-  app.add_option("--option", options->scheme_options,
-                 "NAME=VALUE of the scheme, see below; as often as needed")
-      ->allow_extra_args(false);
-  app.add_option("--strength", options->strength,
-                 "Same as --option strength=: standard errors by which each bit is to stand out")
-      ->check(CLI::PositiveNumber);
-  app.add_option("--lambda", options->lambda, "Same as --option lambda=: weight of the mark's loss")
-      ->check(CLI::PositiveNumber);
-  app.add_option("--match", options->match, "Same as --option match=: skew pushes bits up to their target");
-  app.add_option("--density", options->density, "Same as --option density=: natural density of the weights");
-  app.add_option(
-      "--layers", options->layers,
-      "Weights that carry the mark; default: the scheme's choice, ours: every convolution but the first");
+  add_marking_options(app, options->marking);
   app.add_option("--recipe", options->recipe, "Starting point for the options below, see there")
       ->capture_default_str();
   app.add_option("--epochs", options->epochs, "Passes over the training images")->check(CLI::PositiveNumber);

@@ -24,6 +24,7 @@ std::vector<Variant> variants(const ExperimentContext& context) {
     const std::string other = context.preset() == Preset::paper ? "20" : "7";
     add("strength " + other, {{"strength", other}});
     add("match skew", {{"match", "skew"}});
+    add("marked start, hardly a pull (λ 10⁻⁶)", {{"lambda", "0.000001"}});
     add("random start", {{"start", "random"}});
     add("random start, magnitudes free", {{"start", "random"}, {"magnitudes", "free"}});
   }

@@ -15,9 +15,8 @@ constexpr int judged_strength = 2;
 
 Findings run(ExperimentContext& context) {
   const auto seeds = context.choose<uint64_t>(1, 3, 3);
-  std::vector<std::string> header{"seed",       "network", "accuracy %", "change", "weights moved %",
-                                  "bit errors", "log₂ p"};
-  for (const int percent : pruned_percents) header.push_back(fmt::format("errors, {} % pruned", percent));
+  std::vector<std::string> header{"seed", "network", "accuracy %", "change", "weights moved %"};
+  add_reading_heads(header);
   Table table(header);
   WorstReading tuned_worst, free_worst, tuned_pruned, free_pruned;
   std::vector<double> tuned_loss, free_loss;
@@ -33,12 +32,7 @@ Findings run(ExperimentContext& context) {
       std::vector<std::string> row{std::to_string(seed), name, fmt::format("{:.2f}", measured.accuracy),
                                    fmt::format("{:+.2f}", measured.accuracy - before),
                                    fmt::format("{:.1f}", 100 * measured.moved)};
-      for (size_t i = 0; i < 1 + pruned_percents.size(); ++i) {
-        const bool read = i < measured.readings.size();
-        row.push_back(read ? fmt::format("{}/{}", measured.readings[i].errors, measured.readings[i].bits)
-                           : "");
-        if (i == 0) row.push_back(read ? fmt::format("{:.0f}", measured.readings[0].log2_p) : "");
-      }
+      add_readings(row, measured);
       table.add_row(row);
     };
     const EmbeddingMeasurement bare = measure_embedding(context, host);

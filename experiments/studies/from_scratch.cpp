@@ -8,7 +8,7 @@ namespace dw {
 namespace {
 
 Findings run(ExperimentContext& context) {
-  const auto seeds = context.choose<uint64_t>(1, 3, 3);
+  const auto seeds = context.choose<uint64_t>(1, 6, 3);
   Table table({"seed", "unmarked %", "marked %", "difference", "bit errors", "log₂ p", "seconds unmarked",
                "seconds marked"});
   std::vector<double> plain, marked, differences;

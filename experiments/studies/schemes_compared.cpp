@@ -106,14 +106,7 @@ std::vector<BinomialDraw> strangers(const Model& model, const OwnerKey& key, con
   constexpr uint64_t null_seed = 1;
   if (scheme_named(mark.scheme).reads_weights())
     return reader_of(model, mark)->read_null(key.statement, null_seed, keys);
-  TriggerSet triggers = trigger_set_of(key.master, key.statement, mark);
-  ImageSet set;
-  set.height = triggers.height;
-  set.width = triggers.width;
-  set.channels = triggers.channels;
-  set.pixels = std::move(triggers.pixels);
-  set.labels = triggers.labels;
-  set.classes.assign(static_cast<size_t>(triggers.classes), "");
+  const ImageSet set = image_set_of(trigger_set_of(key.master, key.statement, mark));
   return strangers_agreement(predictions_of(model, set, device), key.statement, mark, null_seed, keys);
 }
 
