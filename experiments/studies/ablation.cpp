@@ -30,10 +30,10 @@ std::vector<Variant> variants(const ExperimentContext& context) {
   }
   add("match w2", {{"match", "w2"}});
   add("density host", {{"density", "host"}});
-  SchemeOptions last_stage;
+  SchemeOptions last_stage{.values = {{"strength", "7"}}};  // as much as fits there
   for (const MarkedLayer& layer : default_marked_layers(*make_network({context.settings().network})))
     if (layer.name.starts_with("block3.")) last_stage.layers.push_back(layer.name);
-  list.push_back({"last stage only", last_stage});
+  list.push_back({"last stage only, strength 7", last_stage});
   return list;
 }
 
