@@ -14,8 +14,10 @@ void add_marking_options(CLI::App& app, MarkingOptions& options) {
   app.add_option("--option", options.options, "NAME=VALUE of the scheme, see there; as often as needed")
       ->allow_extra_args(false);
   app.add_option("--strength", options.strength,
-                 "Same as --option strength=: standard errors by which each bit is to stand out");
-  app.add_option("--lambda", options.lambda, "Same as --option lambda=: weight of the mark's loss");
+                 "Same as --option strength=: standard errors by which each bit is to stand out")
+      ->check(CLI::PositiveNumber);
+  app.add_option("--lambda", options.lambda, "Same as --option lambda=: weight of the mark's loss")
+      ->check(CLI::PositiveNumber);
   app.add_option("--match", options.match, "Same as --option match=: what holds bits to their target");
   app.add_option("--density", options.density, "Same as --option density=: natural density of the weights");
   app.add_option(

@@ -40,8 +40,8 @@ TrainingRequest request_of(const Options& options) {
   request.resume = options.resume;
   request.key = options.key;
   request.scheme = scheme_named(options.marking.scheme).name();
-  if (options.key.empty() && options.marking != MarkingOptions{})
-    throw UsageError("--scheme, --option and their like say how to mark: they need --key");
+  if (options.key.empty() && (request.scheme != "deepwater" || !options.marking.options.empty()))
+    throw UsageError("--scheme and --option say how to mark: they need --key");
   request.scheme_options = scheme_options_of(options.marking);
   return request;
 }
