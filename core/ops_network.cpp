@@ -200,7 +200,7 @@ Tensor conv2d(const Tensor& input, const Tensor& weight, const Tensor& bias, con
         }
         return result;
       });
-  return bias.defined() ? out + bias.reshape({1, shape.out_channels, 1, 1}) : out;
+  return bias.defined() ? out + bias.to(shape.dtype).reshape({1, shape.out_channels, 1, 1}) : out;
 }
 
 Tensor batch_norm_training(const Tensor& input, const Tensor& weight, const Tensor& bias,
