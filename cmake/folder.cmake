@@ -33,7 +33,7 @@ target_include_directories(deepwater_options INTERFACE ${PROJECT_SOURCE_DIR})
 target_compile_options(deepwater_options INTERFACE
   $<$<COMPILE_LANGUAGE:CXX>:-Wall -Wextra -Wpedantic -Wshadow -fno-math-errno>
   # fmt 9 checks formats with consteval, which nvcc cannot evaluate: there they are checked when used.
-  $<$<COMPILE_LANGUAGE:CUDA>:--extended-lambda --expt-relaxed-constexpr -DFMT_CONSTEVAL= -DFMT_USE_CONSTEXPR=1 -Xcompiler=-Wall,-Wextra>)
+  $<$<COMPILE_LANGUAGE:CUDA>:--extended-lambda --expt-relaxed-constexpr -DFMT_CONSTEVAL= -DFMT_USE_CONSTEXPR=1 -Xcompiler=-Wall,-Wextra,-fopenmp-simd>)
 # GCC 12 warns wrongly inside std::string's operator+ (its bug 105651).
 if(CMAKE_CXX_COMPILER_ID STREQUAL "GNU" AND CMAKE_CXX_COMPILER_VERSION VERSION_LESS 13)
   target_compile_options(deepwater_options INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-Wno-restrict>)
