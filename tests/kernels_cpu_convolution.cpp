@@ -6,6 +6,7 @@
 #include <random>
 #include <vector>
 
+#include "kernels/cpu/convolution_patches.h"
 #include "kernels/table.h"
 
 namespace {
@@ -68,16 +69,24 @@ Passes expected(const ConvShape& s, const Values& in, const Values& weight, cons
   return passes;
 }
 
-template <typename T>
+enum class By : uint8_t { table, patches };
+
+template <typename T, By by = By::table>
 Passes computed(const ConvShape& s, const Values& in, const Values& weight, const Values& out_gradient) {
   const auto as_t = [](const Values& values) { return std::vector<T>(values.begin(), values.end()); };
   const auto as_double = [](const std::vector<T>& values) { return Values(values.begin(), values.end()); };
   const std::vector<T> x = as_t(in), w = as_t(weight), g = as_t(out_gradient);
   std::vector<T> y(g.size(), T{99}), dx(x.size(), T{99}), dw(w.size(), T{99});
   const Stream stream{cpu, nullptr};
-  kernels(cpu).conv_forward(stream, s, x.data(), w.data(), y.data());
-  kernels(cpu).conv_backward_data(stream, s, g.data(), w.data(), dx.data());
-  kernels(cpu).conv_backward_weight(stream, s, x.data(), g.data(), dw.data());
+  if constexpr (by == By::patches) {
+    cpu_backend::patches_forward(s, x.data(), w.data(), y.data());
+    cpu_backend::patches_backward_data(s, g.data(), w.data(), dx.data());
+    cpu_backend::patches_backward_weight(s, x.data(), g.data(), dw.data());
+  } else {
+    kernels(cpu).conv_forward(stream, s, x.data(), w.data(), y.data());
+    kernels(cpu).conv_backward_data(stream, s, g.data(), w.data(), dx.data());
+    kernels(cpu).conv_backward_weight(stream, s, x.data(), g.data(), dw.data());
+  }
   return {as_double(y), as_double(dx), as_double(dw)};
 }
 
@@ -135,9 +144,16 @@ const std::vector<ConvShape> shapes = {
     {6, 48, 9, 9, 32, 3, 3, 1, 2, 1, 1},
     {40, 16, 5, 6, 16, 3, 3, 1, 1, 1, 1},
     {70, 64, 3, 3, 64, 3, 3, 1, 1, 1, 1},
+    // Large enough for oneDNN.
+    {16, 3, 32, 32, 64, 3, 3, 1, 1, 1, 1},
+    {30, 16, 33, 31, 32, 3, 3, 2, 1, 1, 1},
+    // Strided and large; few positions and many channels; more taps than are multiplied at once.
+    {16, 64, 17, 16, 64, 3, 3, 2, 1, 1, 1},
+    {3, 144, 4, 5, 68, 3, 3, 1, 1, 1, 1},
+    {2, 560, 5, 5, 20, 3, 3, 2, 0, 1, 1},
 };
 
-template <typename T>
+template <typename T, By by = By::table>
 void check_all(double bound) {
   for (ConvShape s : shapes) {
     s.dtype = dtype_of<T>;
@@ -151,7 +167,7 @@ void check_all(double bound) {
     const Values in = random_values(in_count(s), 1), weight = random_values(weight_count(s), 2);
     const Values out_gradient = random_values(out_count(s), 3);
     const Passes wanted = expected(s, in, weight, out_gradient);
-    const Passes found = computed<T>(s, in, weight, out_gradient);
+    const Passes found = computed<T, by>(s, in, weight, out_gradient);
     CHECK(relative_error(found.out, wanted.out) < bound);
     CHECK(relative_error(found.in_gradient, wanted.in_gradient) < bound);
     CHECK(relative_error(found.weight_gradient, wanted.weight_gradient) < bound);
@@ -160,6 +176,27 @@ void check_all(double bound) {
 
 TEST_CASE("CPU convolution in f32 equals its definition") {
   check_all<float>(1e-5);
+}
+
+TEST_CASE("CPU convolution by patches equals its definition") {
+  check_all<float, By::patches>(1e-5);
+}
+
+TEST_CASE("CPU convolution by patches does not depend on the number of threads") {
+  for (const ConvShape& s : {ConvShape{9, 32, 17, 15, 40, 3, 3, 2, 1, 1, 1},
+                             {2, 96, 8, 7, 64, 3, 3, 1, 1, 1, 1},
+                             {7, 6, 20, 21, 16, 5, 5, 1, 0, 1, 1}}) {
+    const Values in = random_values(in_count(s), 1), weight = random_values(weight_count(s), 2);
+    const Values out_gradient = random_values(out_count(s), 3);
+    set_thread_count(1);
+    const Passes one = computed<float, By::patches>(s, in, weight, out_gradient);
+    set_thread_count(3);
+    const Passes three = computed<float, By::patches>(s, in, weight, out_gradient);
+    set_thread_count(0);
+    CHECK(one.out == three.out);
+    CHECK(one.in_gradient == three.in_gradient);
+    CHECK(one.weight_gradient == three.weight_gradient);
+  }
 }
 
 TEST_CASE("CPU convolution in f64 equals its definition") {

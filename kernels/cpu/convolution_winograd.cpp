@@ -1,8 +1,8 @@
 // 3x3 convolution of stride 1 in single precision by Winograd's minimal filtering, for all three passes: a
-// quarter of the products of the definition (and of the floor of convolution.cpp, which it can therefore
-// pass), at about twice its rounding error. Tiles are transformed, multiplied and transformed back in
-// blocks that stay in the caches. Blocks depend on the shape alone and are summed in order, so the thread
-// count changes no bit.
+// quarter of the products of the definition, at about twice its rounding error. Tiles are transformed,
+// multiplied and transformed back in blocks that stay in the caches. Floor: 4.5 · pixels · channels in ·
+// channels out flops a pass at the machine's rate, and few channels: input and output once at its bandwidth.
+// Blocks depend on the shape alone and are summed in order, so the thread count changes no bit.
 #include "kernels/cpu/convolution_winograd.h"
 
 #include <omp.h>
@@ -11,6 +11,7 @@
 #include <array>
 #include <type_traits>
 
+#include "kernels/cpu/matrix_tile.h"
 #include "kernels/cpu/winograd_tile.h"
 #include "kernels/device.h"
 
@@ -20,7 +21,7 @@ namespace {
 using Tile = WinogradTile;
 constexpr int points = Tile::inputs * Tile::inputs;  ///< products per tile and pair of channels
 constexpr int taps = Tile::taps * Tile::taps;
-constexpr int block_rows = lanes == 16 ? 12 : 6;  ///< rows of a product that are held in registers
+constexpr int64_t serial_products = 2 << 20;  ///< below this, waking threads costs more than it saves
 
 struct TilePosition {
   int64_t image, y, x;  ///< of its first output
@@ -46,7 +47,7 @@ struct Tiling {
   int64_t first_tile(int64_t block) const { return block * tiles / blocks; }
   /// Tiles of the largest block, rounded up to what a product takes.
   int64_t block_tiles() const {
-    return ((tiles + blocks - 1) / blocks + block_rows - 1) / block_rows * block_rows;
+    return ((tiles + blocks - 1) / blocks + tile_rows - 1) / tile_rows * tile_rows;
   }
 };
 
@@ -146,25 +147,6 @@ void transform_outputs(const TileRange& range, const Transformed& block, const I
   }
 }
 
-/// C[rows, width] = (accumulate ? C : 0) + Σ_p A[row, p] · B[p, width], the sums in registers.
-template <int rows, int vectors, bool accumulate>
-[[gnu::always_inline]] inline void multiply(int64_t depth, const float* a, int64_t a_row, int64_t a_step,
-                                            const float* b, int64_t b_step, float* c, int64_t c_row) {
-  Vector sum[rows][vectors];
-  for (int row = 0; row < rows; ++row)
-    for (int v = 0; v < vectors; ++v) sum[row][v] = accumulate ? load(c + row * c_row + v * lanes) : Vector{};
-  for (int64_t p = 0; p < depth; ++p) {
-    Vector right[vectors];
-    for (int v = 0; v < vectors; ++v) right[v] = load(b + p * b_step + v * lanes);
-    for (int row = 0; row < rows; ++row) {
-      const float left = a[row * a_row + p * a_step];
-      for (int v = 0; v < vectors; ++v) sum[row][v] += left * right[v];
-    }
-  }
-  for (int row = 0; row < rows; ++row)
-    for (int v = 0; v < vectors; ++v) store(sum[row][v], c + row * c_row + v * lanes);
-}
-
 /// Columns of a product that are held in registers, in vectors: 2 where they divide the channels.
 int vectors_of(int64_t channels) {
   return channels % (2 * lanes) == 0 ? 2 : 1;
@@ -177,9 +159,9 @@ void multiply_tiles(const Transformed& in, const float* filters, int64_t tiles, 
   for (int point = 0; point < points; ++point)
     for (int64_t channel = 0; channel < out.channels; channel += panel) {
       const float* filter = filters + (point * out.channels + channel) * in.channels;
-      for (int64_t tile = 0; tile < tiles; tile += block_rows)
-        multiply<block_rows, vectors, false>(in.channels, in.at(point, tile), in.channels, 1, filter, panel,
-                                             out.at(point, tile) + channel, out.channels);
+      for (int64_t tile = 0; tile < tiles; tile += tile_rows)
+        multiply_tile<tile_rows, vectors, false>(in.channels, in.at(point, tile), in.channels, 1, filter,
+                                                 panel, out.at(point, tile) + channel, out.channels);
     }
 }
 
@@ -188,16 +170,9 @@ template <int vectors, bool accumulate>
 void multiply_channels(const Transformed& left, const Transformed& right, int64_t tiles, float* sum) {
   for (int point = 0; point < points; ++point)
     for (int64_t column = 0; column < right.channels; column += vectors * lanes) {
-      int64_t row = 0;
-      const auto multiply_rows = [&](auto rows) {
-        for (; row + rows <= left.channels; row += rows)
-          multiply<rows, vectors, accumulate>(
-              tiles, left.at(point, 0) + row, 1, left.channels, right.at(point, 0) + column, right.channels,
-              sum + (point * left.channels + row) * right.channels + column, right.channels);
-      };
-      multiply_rows(std::integral_constant<int, block_rows>{});
-      multiply_rows(std::integral_constant<int, 4>{});
-      multiply_rows(std::integral_constant<int, 2>{});
+      multiply_rows<vectors, accumulate>(
+          left.channels, tiles, left.at(point, 0), 1, left.channels, right.at(point, 0) + column,
+          right.channels, sum + point * left.channels * right.channels + column, right.channels);
     }
 }
 
@@ -235,7 +210,8 @@ void convolve(int64_t batch, const Images<const float>& in, const Tap& tap, cons
   const int64_t per_thread = points * (in_stride + out_stride) + in.channels + out.channels;
   const Buffer filters = float_buffer(points * in.channels * out.channels);
   const Buffer scratch = float_buffer(per_thread * omp_get_max_threads());
-#pragma omp parallel
+  const bool serial = tiling.tiles * points * in.channels * out.channels <= serial_products;
+#pragma omp parallel if (!serial)
   {
     transform_filters(in.channels, out.channels, tap, floats(filters));
     float* zeros = floats(scratch) + per_thread * omp_get_thread_num();
@@ -243,7 +219,7 @@ void convolve(int64_t batch, const Images<const float>& in, const Tap& tap, cons
     float* unused = zeros + in.channels;
     const Transformed inputs{unused + out.channels, in.channels, in_stride};
     const Transformed products{inputs.data + points * in_stride, out.channels, out_stride};
-#pragma omp for schedule(static)
+#pragma omp for schedule(static) nowait
     for (int64_t block = 0; block < tiling.blocks; ++block) {
       const TileRange range{tiling, tiling.first_tile(block), tiling.first_tile(block + 1)};
       transform_windows<InputTransform, Tile::inputs>(range, in, zeros, inputs);
@@ -314,7 +290,7 @@ void winograd_backward_weight(const ConvShape& s, const float* in, const float* 
         (block == begin ? multiply_first : multiply_next)(left, right, range.count(), sum);
       }
     }
-#pragma omp for collapse(2)
+#pragma omp for collapse(2) nowait
     for (int64_t output = 0; output < s.out_channels; ++output)
       for (int64_t input = 0; input < s.in_channels; input += lanes)
         transform<FilterGradientTransform, Tile::inputs, Tile::taps>(

@@ -1,0 +1,449 @@
+// Convolution in single precision as a matrix product: the inputs that an output sees, its patch, become a
+// row of a matrix that is multiplied by the filters. Blocks of patches are gathered where they stay in the
+// second-level cache. The gradient of the inputs is a convolution too, of the gradient of the outputs: with
+// stride s one for each of the s · s positions of an input between the outputs.
+// Floor: 2 · outputs · filter size flops a pass at the machine's rate; bytes matter for 1x1 filters only.
+// What is summed in which order depends on the shape alone, so the thread count changes no bit.
+#include "kernels/cpu/convolution_patches.h"
+
+#include <omp.h>
+
+#include <algorithm>
+#include <vector>
+
+#include "kernels/cpu/matrix_tile.h"
+#include "kernels/device.h"
+
+namespace dw::cpu_backend {
+namespace {
+
+constexpr int64_t serial_products = 4 << 20;  ///< below this, waking threads costs more than it saves
+constexpr int64_t patch_floats = 48 << 10;    ///< of a block: a part of the second-level cache
+constexpr int64_t most_depth = 1024;          ///< floats of a patch that are multiplied at once
+
+/// NHWC images, of which a group of channels is used.
+struct Images {
+  const float* data;
+  int64_t batch, height, width, channels, first_channel, group;
+
+  const float* end() const { return data + batch * height * width * channels; }
+  const float* pixel(int64_t image, int64_t y, int64_t x) const {
+    return data + ((image * height + y) * width + x) * channels + first_channel;
+  }
+};
+
+/// One element of a filter: which, and where it lies relative to a patch's position.
+struct Tap {
+  int64_t index, dy, dx;
+};
+
+/// Neighbouring taps whose inputs lie side by side, `offset` floats from a patch's position, and where they
+/// go in the patch.
+struct Run {
+  int64_t dy, dx, taps, floats, offset, column;
+};
+
+/// Patches of a grid of positions (y, x) · step in every image.
+struct Grid {
+  Images from;
+  int64_t height, width, step;
+  std::vector<Tap> taps;
+
+  int64_t positions() const { return from.batch * height * width; }
+  int64_t depth() const { return static_cast<int64_t>(taps.size()) * from.group; }
+  /// Whether a patch is one pixel, so that the images are the matrix already.
+  bool is_images() const {
+    return taps.size() == 1 && taps[0].dy == 0 && taps[0].dx == 0 && step == 1 && height == from.height &&
+           width == from.width && from.group == from.channels && from.group % lanes == 0;
+  }
+};
+
+/// Taps [first, end) of a grid: the part of a patch that is gathered and multiplied at once.
+struct Part {
+  int64_t first, end, depth;
+  std::vector<Run> runs;
+
+  /// Floats from one patch to the next: room for a run's last vector, and not a multiple of many cache sets.
+  int64_t stride() const { return round_up(depth, lanes) + lanes; }
+};
+
+std::vector<Part> parts_of(const Grid& grid, int64_t longest = most_depth) {
+  const auto taps = static_cast<int64_t>(grid.taps.size());
+  const int64_t most = std::clamp<int64_t>(longest / grid.from.group, 1, std::max<int64_t>(taps, 1));
+  const int64_t count = (taps + most - 1) / most;
+  std::vector<Part> parts;
+  for (int64_t i = 0; i < count; ++i) {
+    Part part{i * taps / count, (i + 1) * taps / count, 0, {}};
+    for (int64_t t = part.first; t < part.end; ++t) {
+      const Tap& tap = grid.taps[static_cast<size_t>(t)];
+      const bool follows = !part.runs.empty() && grid.from.group == grid.from.channels &&
+                           part.runs.back().dy == tap.dy &&
+                           part.runs.back().dx + part.runs.back().taps == tap.dx;
+      if (follows)
+        ++part.runs.back().taps;
+      else
+        part.runs.push_back(
+            {tap.dy, tap.dx, 1, 0, (tap.dy * grid.from.width + tap.dx) * grid.from.channels, part.depth});
+      part.runs.back().floats += grid.from.group;
+      part.depth += grid.from.group;
+    }
+    parts.push_back(std::move(part));
+  }
+  return parts;
+}
+
+/// Positions of a block.
+int64_t block_positions(const Grid& grid, int64_t stride) {
+  const int64_t fitting = std::clamp<int64_t>(patch_floats / stride, tile_rows, 16 * tile_rows);
+  const int64_t for_many_threads = grid.positions() / 64 + 1;
+  return round_up(std::min(fitting, for_many_threads), tile_rows);
+}
+
+/// Copies whole vectors: up to lanes − 1 floats more than `count` are read and written.
+void copy_vectors(const float* from, int64_t count, float* to) {
+  for (int64_t i = 0; i < count; i += lanes) store(load(from + i), to + i);
+}
+
+/// Writes a run of a patch whose position is near the border: zeros where there is no pixel.
+void gather_clipped(const Images& from, const Run& run, int64_t image, int64_t y, int64_t x, float* to) {
+  for (int64_t at = 0; at < run.floats; at += lanes) store(Vector{}, to + at);
+  const int64_t in_y = y + run.dy, in_x = x + run.dx;
+  const int64_t left = std::max<int64_t>(0, -in_x), right = std::min(run.taps, from.width - in_x);
+  if (in_y >= 0 && in_y < from.height && left < right)
+    std::copy_n(from.pixel(image, in_y, in_x + left), (right - left) * from.group, to + left * from.group);
+}
+
+/// Writes a part of the patches at positions [first, first + count); `stride` from one to the next.
+void gather(const Grid& grid, const Part& part, int64_t first, int64_t count, float* patches) {
+  const Images& from = grid.from;
+  const int64_t stride = part.stride();
+  int64_t top = 0, bottom = 0, left = 0, right = 0, reach = 0;
+  for (const Run& run : part.runs) {
+    top = std::min(top, run.dy);
+    bottom = std::max(bottom, run.dy);
+    left = std::min(left, run.dx);
+    right = std::max(right, run.dx + run.taps - 1);
+    reach = std::max(reach, run.offset + run.floats + lanes);
+  }
+  int64_t x = first % grid.width, y = first / grid.width % grid.height;
+  int64_t image = first / (grid.width * grid.height);
+  for (int64_t i = 0; i < count; ++i, patches += stride) {
+    const int64_t in_y = y * grid.step, in_x = x * grid.step;
+    const bool inside =
+        in_y + top >= 0 && in_y + bottom < from.height && in_x + left >= 0 && in_x + right < from.width;
+    const float* pixel = inside ? from.pixel(image, in_y, in_x) : nullptr;
+    if (inside && pixel + reach <= from.end()) {
+      for (const Run& run : part.runs) copy_vectors(pixel + run.offset, run.floats, patches + run.column);
+    } else {
+      for (const Run& run : part.runs) gather_clipped(from, run, image, in_y, in_x, patches + run.column);
+    }
+    if (++x < grid.width) continue;
+    x = 0;
+    if (++y < grid.height) continue;
+    y = 0;
+    ++image;
+  }
+}
+
+/// Patches as rows of a matrix, `stride` floats apart.
+struct Patches {
+  const float* data;
+  int64_t stride;
+};
+
+/// A part of the patches of a block, gathered in `scratch` where that is needed.
+Patches patches_of(const Grid& grid, const Part& part, int64_t first, int64_t count, float* scratch) {
+  if (grid.is_images()) return {grid.from.data + first * grid.from.channels, grid.from.channels};
+  gather(grid, part, first, count, scratch);
+  return {scratch, part.stride()};
+}
+
+/// Calls body(column, vectors) for panels of one or two vectors of columns, the number as a type.
+template <typename Body>
+void for_each_panel(int64_t columns, const Body& body) {
+  int64_t column = 0;
+  for (; column + 2 * lanes <= columns; column += 2 * lanes) body(column, std::integral_constant<int, 2>{});
+  for (; column < columns; column += lanes) body(column, std::integral_constant<int, 1>{});
+}
+
+/// Where the results of a grid go: channels [first, first + group) of the pixels (y, x) · step + start.
+struct Destination {
+  float* data;
+  int64_t height, width, channels, first_channel, group;
+  int64_t step, start_y, start_x;
+
+  /// Whether results lie in memory as a product's rows do.
+  bool is_dense() const { return step == 1 && group == channels && group % lanes == 0; }
+};
+
+/// Copies the rows of a product to the pixels they belong to.
+void scatter(const Grid& grid, const Destination& to, int64_t first, int64_t count, const float* rows,
+             int64_t stride) {
+  int64_t x = first % grid.width, y = first / grid.width % grid.height;
+  int64_t image = first / (grid.width * grid.height);
+  for (int64_t i = 0; i < count; ++i, rows += stride) {
+    const int64_t pixel =
+        (image * to.height + y * to.step + to.start_y) * to.width + x * to.step + to.start_x;
+    float* at = to.data + pixel * to.channels + to.first_channel;
+    // A whole vector where what it writes too much is written again by the rows that follow.
+    const bool whole = to.step == 1 && to.group == to.channels && to.group < lanes;
+    if (whole && (count - i) * to.group >= lanes)
+      store(load(rows), at);
+    else
+      std::copy_n(rows, to.group, at);
+    if (++x < grid.width) continue;
+    x = 0;
+    if (++y < grid.height) continue;
+    y = 0;
+    ++image;
+  }
+}
+
+/// Filters as the product reads them: part by part, in panels of columns, those row by row.
+/// `value(tap, input, output)` is an element; columns are rounded up to whole vectors.
+template <typename Value>
+void pack_filters(const Grid& grid, const std::vector<Part>& parts, int64_t outputs, const Value& value,
+                  float* packed) {
+  const int64_t columns = round_up(outputs, lanes);
+  for (const Part& part : parts) {
+#pragma omp for nowait
+    for (int64_t column = 0; column < columns; column += lanes) {
+      const int64_t paired = columns / (2 * lanes) * (2 * lanes);
+      const int64_t panel = column < paired ? 2 * lanes : lanes;
+      float* to = packed + column / panel * panel * part.depth + column % panel;
+      for (int64_t t = part.first; t < part.end; ++t)
+        for (int64_t input = 0; input < grid.from.group; ++input, to += panel)
+          for (int64_t lane = 0; lane < lanes; ++lane)
+            to[lane] = column + lane < outputs
+                           ? value(grid.taps[static_cast<size_t>(t)].index, input, column + lane)
+                           : 0.0F;
+    }
+    packed += part.depth * columns;
+  }
+#pragma omp barrier
+}
+
+float* floats(const Buffer& buffer) {
+  return static_cast<float*>(buffer.data());
+}
+
+Buffer float_buffer(int64_t count) {
+  return {cpu, static_cast<size_t>(count) * sizeof(float)};
+}
+
+/// Every result of a grid: its patch times the filters.
+template <typename Value>
+void convolve(const Grid& grid, const Value& value, const Destination& to) {
+  const std::vector<Part> parts = parts_of(grid);
+  const int64_t columns = round_up(to.group, lanes), positions = grid.positions();
+  int64_t stride = lanes;
+  for (const Part& part : parts) stride = std::max(stride, part.stride());
+  const int64_t block = block_positions(grid, stride);
+  const int64_t per_thread = block * (stride + columns);
+  const Buffer packed = float_buffer(grid.depth() * columns + lanes);
+  const Buffer scratch = float_buffer(per_thread * omp_get_max_threads());
+#pragma omp parallel if (positions * grid.depth() * columns > serial_products)
+  {
+    pack_filters(grid, parts, to.group, value, floats(packed));
+    float* patches = floats(scratch) + per_thread * omp_get_thread_num();
+    float* products = patches + block * stride;
+#pragma omp for schedule(static) nowait
+    for (int64_t first = 0; first < positions; first += block) {
+      const int64_t count = std::min(block, positions - first);
+      float* rows = to.is_dense() ? to.data + first * to.channels : products;
+      const float* filters = floats(packed);
+      for (const Part& part : parts) {
+        const Patches left = patches_of(grid, part, first, count, patches);
+        for_each_panel(columns, [&](int64_t column, auto vectors) {
+          constexpr int width = decltype(vectors)::value;
+          const auto multiply =
+              &part == parts.data() ? multiply_rows<width, false> : multiply_rows<width, true>;
+          multiply(count, part.depth, left.data, left.stride, 1, filters + column * part.depth, width * lanes,
+                   rows + column, columns);
+        });
+        filters += part.depth * columns;
+      }
+      if (!to.is_dense()) scatter(grid, to, first, count, rows, columns);
+    }
+  }
+}
+
+/// rows · columns products of the vectors `a` and `b`, each `depth` floats: results[row · stride + column].
+template <int rows, int columns>
+void dot_products(int64_t depth, const float* a, int64_t a_row, const float* b, float* results,
+                  int64_t stride) {
+  Vector sum[rows][columns] = {};
+  for (int64_t p = 0; p < depth; p += lanes) {
+    Vector right[columns];
+    for (int column = 0; column < columns; ++column) right[column] = load(b + column * depth + p);
+    for (int row = 0; row < rows; ++row) {
+      const Vector left = load(a + row * a_row + p);
+      for (int column = 0; column < columns; ++column) sum[row][column] += left * right[column];
+    }
+  }
+  for (int row = 0; row < rows; ++row)
+    for (int column = 0; column < columns; ++column) {
+      float total = 0;
+      for (int lane = 0; lane < lanes; ++lane) total += sum[row][column][lane];
+      results[row * stride + column] = total;
+    }
+}
+
+/// Whether so few positions share the filters that rearranging these would cost as much as the products.
+bool are_few(const Grid& grid, int64_t outputs) {
+  return grid.positions() <= 128 && grid.from.group == grid.from.channels && grid.from.group % lanes == 0 &&
+         outputs % 4 == 0;
+}
+
+/// What convolve computes, from filters as they lie: [outputs][depth].
+void convolve_few(const Grid& grid, const float* filters, int64_t outputs, float* out) {
+  const Part whole = parts_of(grid, grid.depth()).front();
+  const int64_t positions = grid.positions(), stride = whole.stride();
+  const Buffer patches = float_buffer(positions * stride);
+#pragma omp parallel if (positions * whole.depth * outputs > serial_products)
+  {
+#pragma omp for schedule(static)
+    for (int64_t first = 0; first < positions; ++first)
+      gather(grid, whole, first, 1, floats(patches) + first * stride);
+#pragma omp for schedule(static) nowait
+    for (int64_t output = 0; output < outputs; output += 4) {
+      const float* b = filters + output * whole.depth;
+      int64_t row = 0;
+      const auto while_left = [&](auto rows) {
+        for (; row + rows <= positions; row += rows)
+          dot_products<rows, 4>(whole.depth, floats(patches) + row * stride, stride, b,
+                                out + row * outputs + output, outputs);
+      };
+      while_left(std::integral_constant < int, lanes == 16 ? 6 : 2 > {});  // as many as registers hold
+      while_left(std::integral_constant<int, 2>{});
+      while_left(std::integral_constant<int, 1>{});
+    }
+  }
+}
+
+std::vector<Tap> forward_taps(const ConvShape& s) {
+  std::vector<Tap> taps;
+  for (int64_t ky = 0; ky < s.kernel_height; ++ky)
+    for (int64_t kx = 0; kx < s.kernel_width; ++kx)
+      taps.push_back({ky * s.kernel_width + kx, ky * s.dilation - s.padding, kx * s.dilation - s.padding});
+  return taps;
+}
+
+Images inputs_of(const ConvShape& s, const float* in, int64_t group) {
+  const int64_t inputs = s.in_channels / s.groups;
+  return {in, s.batch, s.in_height, s.in_width, s.in_channels, group * inputs, inputs};
+}
+
+Images outputs_of(const ConvShape& s, const float* out, int64_t group) {
+  const int64_t outputs = s.out_channels / s.groups;
+  return {out, s.batch, s.out_height(), s.out_width(), s.out_channels, group * outputs, outputs};
+}
+
+}  // namespace
+
+void patches_forward(const ConvShape& s, const float* in, const float* weight, float* out) {
+  const int64_t taps = s.kernel_height * s.kernel_width;
+  for (int64_t group = 0; group < s.groups; ++group) {
+    const Images from = inputs_of(s, in, group), to = outputs_of(s, out, group);
+    const Grid grid{from, to.height, to.width, s.stride, forward_taps(s)};
+    if (are_few(grid, to.channels) && s.groups == 1) {
+      convolve_few(grid, weight, to.channels, out);
+      continue;
+    }
+    convolve(grid,
+             [&](int64_t tap, int64_t input, int64_t output) {
+               return weight[((to.first_channel + output) * taps + tap) * from.group + input];
+             },
+             {out, to.height, to.width, to.channels, to.first_channel, to.group, 1, 0, 0});
+  }
+}
+
+void patches_backward_data(const ConvShape& s, const float* out_gradient, const float* weight,
+                           float* in_gradient) {
+  const int64_t taps = s.kernel_height * s.kernel_width;
+  if (std::min(s.kernel_height, s.kernel_width) < s.stride || s.dilation > 1)  // some inputs meet no output
+    std::fill_n(in_gradient, s.batch * s.in_height * s.in_width * s.in_channels, 0.0F);
+  for (int64_t group = 0; group < s.groups; ++group) {
+    const Images from = outputs_of(s, out_gradient, group), to = inputs_of(s, in_gradient, group);
+    const auto weight_at = [&](int64_t tap, int64_t output, int64_t input) {
+      return weight[((from.first_channel + output) * taps + tap) * to.group + input];
+    };
+    for (int64_t start_y = 0; start_y < std::min(s.stride, s.in_height); ++start_y)
+      for (int64_t start_x = 0; start_x < std::min(s.stride, s.in_width); ++start_x) {
+        Grid grid{from,
+                  (s.in_height - start_y + s.stride - 1) / s.stride,
+                  (s.in_width - start_x + s.stride - 1) / s.stride,
+                  1,
+                  {}};
+        // Input y = start_y + stride · j meets the outputs j + dy whose tap ky reaches it.
+        for (int64_t ky = s.kernel_height; ky-- > 0;)
+          for (int64_t kx = s.kernel_width; kx-- > 0;) {
+            const int64_t y = start_y + s.padding - ky * s.dilation,
+                          x = start_x + s.padding - kx * s.dilation;
+            if (y % s.stride == 0 && x % s.stride == 0)
+              grid.taps.push_back({ky * s.kernel_width + kx, y / s.stride, x / s.stride});
+          }
+        if (!grid.taps.empty())
+          convolve(grid, weight_at,
+                   {in_gradient, to.height, to.width, to.channels, to.first_channel, to.group, s.stride,
+                    start_y, start_x});
+      }
+  }
+}
+
+void patches_backward_weight(const ConvShape& s, const float* in, const float* out_gradient,
+                             float* weight_gradient) {
+  const int64_t taps = s.kernel_height * s.kernel_width, outputs = s.out_channels / s.groups;
+  for (int64_t group = 0; group < s.groups; ++group) {
+    const Grid grid{inputs_of(s, in, group), s.out_height(), s.out_width(), s.stride, forward_taps(s)};
+    const std::vector<Part> parts = parts_of(grid);
+    const auto part_count = static_cast<int64_t>(parts.size());
+    int64_t stride = 0, most_columns = 0;
+    for (const Part& part : parts) {
+      stride = std::max(stride, part.stride());
+      most_columns = std::max(most_columns, round_up(part.depth, lanes));
+    }
+    // Stretches of positions are summed apart, then in order: enough for many threads, as memory allows.
+    const int64_t positions = grid.positions(), block = block_positions(grid, stride);
+    const int64_t blocks = (positions + block - 1) / block, count = outputs * most_columns;
+    const int64_t stretches = std::min(blocks, std::clamp<int64_t>((1 << 19) / (count * part_count), 2, 32));
+    const Buffer sums = float_buffer(stretches * part_count * count);
+    const Buffer scratch = float_buffer(block * stride * omp_get_max_threads());
+    const float* gradients = out_gradient + group * outputs;
+#pragma omp parallel if (positions * grid.depth() * outputs > serial_products)
+    {
+      float* patches = floats(scratch) + block * stride * omp_get_thread_num();
+#pragma omp for schedule(static)
+      for (int64_t item = 0; item < stretches * part_count; ++item) {
+        const Part& part = parts[static_cast<size_t>(item % part_count)];
+        const int64_t stretch = item / part_count, columns = round_up(part.depth, lanes);
+        const int64_t begin = stretch * blocks / stretches, end = (stretch + 1) * blocks / stretches;
+        for (int64_t at = begin; at < end; ++at) {
+          const int64_t first = at * block, length = std::min(block, positions - first);
+          const Patches right = patches_of(grid, part, first, length, patches);
+          for_each_panel(columns, [&](int64_t column, auto vectors) {
+            constexpr int width = decltype(vectors)::value;
+            const auto multiply = at == begin ? multiply_rows<width, false> : multiply_rows<width, true>;
+            multiply(outputs, length, gradients + first * s.out_channels, 1, s.out_channels,
+                     right.data + column, right.stride, floats(sums) + item * count + column, columns);
+          });
+        }
+      }
+#pragma omp for collapse(2) nowait
+      for (int64_t output = 0; output < outputs; ++output)
+        for (int64_t p = 0; p < part_count; ++p) {
+          const Part& part = parts[static_cast<size_t>(p)];
+          const float* sum = floats(sums) + p * count + output * round_up(part.depth, lanes);
+          float* to = weight_gradient + ((group * outputs + output) * taps + part.first) * grid.from.group;
+          for (int64_t i = 0; i < part.depth; ++i) {
+            float total = sum[i];
+            for (int64_t stretch = 1; stretch < stretches; ++stretch)
+              total += sum[stretch * part_count * count + i];
+            to[i] = total;
+          }
+        }
+    }
+  }
+}
+
+}  // namespace dw::cpu_backend
