@@ -99,7 +99,8 @@ TEST_CASE("attack overwrite: pulls the weights, more with a larger lambda") {
 TEST_CASE("attack distil: a fresh network that answers as the stolen one") {
   const Task task = drawn_task(small_lenet);
   const Model teacher = trained(random_model(small_lenet, 2), "finetune:20:rate=0.02", task).model;
-  const Model student = trained(teacher, "distil:20:rate=0.02", task).model;
+  // At twice this rate the outcome hangs on rounding; at this one every seed learns.
+  const Model student = trained(teacher, "distil:20:rate=0.01", task).model;
   CHECK(largest_difference(student.at("conv1.weight").values, teacher.at("conv1.weight").values) > 0.1);
   CHECK(evaluate_model(student, task, cpu).loss < 1.2);
   CHECK(student.metadata == teacher.metadata);
