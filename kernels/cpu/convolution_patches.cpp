@@ -11,7 +11,7 @@
 #include <algorithm>
 #include <vector>
 
-#include "kernels/cpu/matrix_tile.h"
+#include "kernels/cpu/patches.h"
 #include "kernels/device.h"
 
 namespace dw::cpu_backend {
@@ -19,143 +19,12 @@ namespace {
 
 constexpr int64_t serial_products = 4 << 20;  ///< below this, waking threads costs more than it saves
 constexpr int64_t patch_floats = 48 << 10;    ///< of a block: a part of the second-level cache
-constexpr int64_t most_depth = 1024;          ///< floats of a patch that are multiplied at once
-
-/// NHWC images, of which a group of channels is used.
-struct Images {
-  const float* data;
-  int64_t batch, height, width, channels, first_channel, group;
-
-  const float* end() const { return data + batch * height * width * channels; }
-  const float* pixel(int64_t image, int64_t y, int64_t x) const {
-    return data + ((image * height + y) * width + x) * channels + first_channel;
-  }
-};
-
-/// One element of a filter: which, and where it lies relative to a patch's position.
-struct Tap {
-  int64_t index, dy, dx;
-};
-
-/// Neighbouring taps whose inputs lie side by side, `offset` floats from a patch's position, and where they
-/// go in the patch.
-struct Run {
-  int64_t dy, dx, taps, floats, offset, column;
-};
-
-/// Patches of a grid of positions (y, x) · step in every image.
-struct Grid {
-  Images from;
-  int64_t height, width, step;
-  std::vector<Tap> taps;
-
-  int64_t positions() const { return from.batch * height * width; }
-  int64_t depth() const { return static_cast<int64_t>(taps.size()) * from.group; }
-  /// Whether a patch is one pixel, so that the images are the matrix already.
-  bool is_images() const {
-    return taps.size() == 1 && taps[0].dy == 0 && taps[0].dx == 0 && step == 1 && height == from.height &&
-           width == from.width && from.group == from.channels && from.group % lanes == 0;
-  }
-};
-
-/// Taps [first, end) of a grid: the part of a patch that is gathered and multiplied at once.
-struct Part {
-  int64_t first, end, depth;
-  std::vector<Run> runs;
-
-  /// Floats from one patch to the next: room for a run's last vector, and not a multiple of many cache sets.
-  int64_t stride() const { return round_up(depth, lanes) + lanes; }
-};
-
-std::vector<Part> parts_of(const Grid& grid, int64_t longest = most_depth) {
-  const auto taps = static_cast<int64_t>(grid.taps.size());
-  const int64_t most = std::clamp<int64_t>(longest / grid.from.group, 1, std::max<int64_t>(taps, 1));
-  const int64_t count = (taps + most - 1) / most;
-  std::vector<Part> parts;
-  for (int64_t i = 0; i < count; ++i) {
-    Part part{i * taps / count, (i + 1) * taps / count, 0, {}};
-    for (int64_t t = part.first; t < part.end; ++t) {
-      const Tap& tap = grid.taps[static_cast<size_t>(t)];
-      const bool follows = !part.runs.empty() && grid.from.group == grid.from.channels &&
-                           part.runs.back().dy == tap.dy &&
-                           part.runs.back().dx + part.runs.back().taps == tap.dx;
-      if (follows)
-        ++part.runs.back().taps;
-      else
-        part.runs.push_back(
-            {tap.dy, tap.dx, 1, 0, (tap.dy * grid.from.width + tap.dx) * grid.from.channels, part.depth});
-      part.runs.back().floats += grid.from.group;
-      part.depth += grid.from.group;
-    }
-    parts.push_back(std::move(part));
-  }
-  return parts;
-}
 
 /// Positions of a block.
 int64_t block_positions(const Grid& grid, int64_t stride) {
   const int64_t fitting = std::clamp<int64_t>(patch_floats / stride, tile_rows, 16 * tile_rows);
   const int64_t for_many_threads = grid.positions() / 64 + 1;
   return round_up(std::min(fitting, for_many_threads), tile_rows);
-}
-
-/// Copies whole vectors: up to lanes − 1 floats more than `count` are read and written.
-void copy_vectors(const float* from, int64_t count, float* to) {
-  for (int64_t i = 0; i < count; i += lanes) store(load(from + i), to + i);
-}
-
-/// Writes a run of a patch whose position is near the border: zeros where there is no pixel.
-void gather_clipped(const Images& from, const Run& run, int64_t image, int64_t y, int64_t x, float* to) {
-  for (int64_t at = 0; at < run.floats; at += lanes) store(Vector{}, to + at);
-  const int64_t in_y = y + run.dy, in_x = x + run.dx;
-  const int64_t left = std::max<int64_t>(0, -in_x), right = std::min(run.taps, from.width - in_x);
-  if (in_y >= 0 && in_y < from.height && left < right)
-    std::copy_n(from.pixel(image, in_y, in_x + left), (right - left) * from.group, to + left * from.group);
-}
-
-/// Writes a part of the patches at positions [first, first + count); `stride` from one to the next.
-void gather(const Grid& grid, const Part& part, int64_t first, int64_t count, float* patches) {
-  const Images& from = grid.from;
-  const int64_t stride = part.stride();
-  int64_t top = 0, bottom = 0, left = 0, right = 0, reach = 0;
-  for (const Run& run : part.runs) {
-    top = std::min(top, run.dy);
-    bottom = std::max(bottom, run.dy);
-    left = std::min(left, run.dx);
-    right = std::max(right, run.dx + run.taps - 1);
-    reach = std::max(reach, run.offset + run.floats + lanes);
-  }
-  int64_t x = first % grid.width, y = first / grid.width % grid.height;
-  int64_t image = first / (grid.width * grid.height);
-  for (int64_t i = 0; i < count; ++i, patches += stride) {
-    const int64_t in_y = y * grid.step, in_x = x * grid.step;
-    const bool inside =
-        in_y + top >= 0 && in_y + bottom < from.height && in_x + left >= 0 && in_x + right < from.width;
-    const float* pixel = inside ? from.pixel(image, in_y, in_x) : nullptr;
-    if (inside && pixel + reach <= from.end()) {
-      for (const Run& run : part.runs) copy_vectors(pixel + run.offset, run.floats, patches + run.column);
-    } else {
-      for (const Run& run : part.runs) gather_clipped(from, run, image, in_y, in_x, patches + run.column);
-    }
-    if (++x < grid.width) continue;
-    x = 0;
-    if (++y < grid.height) continue;
-    y = 0;
-    ++image;
-  }
-}
-
-/// Patches as rows of a matrix, `stride` floats apart.
-struct Patches {
-  const float* data;
-  int64_t stride;
-};
-
-/// A part of the patches of a block, gathered in `scratch` where that is needed.
-Patches patches_of(const Grid& grid, const Part& part, int64_t first, int64_t count, float* scratch) {
-  if (grid.is_images()) return {grid.from.data + first * grid.from.channels, grid.from.channels};
-  gather(grid, part, first, count, scratch);
-  return {scratch, part.stride()};
 }
 
 /// Calls body(column, vectors) for panels of one or two vectors of columns, the number as a type.
@@ -329,12 +198,12 @@ std::vector<Tap> forward_taps(const ConvShape& s) {
   return taps;
 }
 
-Images inputs_of(const ConvShape& s, const float* in, int64_t group) {
+ImageGroup inputs_of(const ConvShape& s, const float* in, int64_t group) {
   const int64_t inputs = s.in_channels / s.groups;
   return {in, s.batch, s.in_height, s.in_width, s.in_channels, group * inputs, inputs};
 }
 
-Images outputs_of(const ConvShape& s, const float* out, int64_t group) {
+ImageGroup outputs_of(const ConvShape& s, const float* out, int64_t group) {
   const int64_t outputs = s.out_channels / s.groups;
   return {out, s.batch, s.out_height(), s.out_width(), s.out_channels, group * outputs, outputs};
 }
@@ -344,7 +213,7 @@ Images outputs_of(const ConvShape& s, const float* out, int64_t group) {
 void patches_forward(const ConvShape& s, const float* in, const float* weight, float* out) {
   const int64_t taps = s.kernel_height * s.kernel_width;
   for (int64_t group = 0; group < s.groups; ++group) {
-    const Images from = inputs_of(s, in, group), to = outputs_of(s, out, group);
+    const ImageGroup from = inputs_of(s, in, group), to = outputs_of(s, out, group);
     const Grid grid{from, to.height, to.width, s.stride, forward_taps(s)};
     if (are_few(grid, to.channels) && s.groups == 1) {
       convolve_few(grid, weight, to.channels, out);
@@ -364,7 +233,7 @@ void patches_backward_data(const ConvShape& s, const float* out_gradient, const 
   if (std::min(s.kernel_height, s.kernel_width) < s.stride || s.dilation > 1)  // some inputs meet no output
     std::fill_n(in_gradient, s.batch * s.in_height * s.in_width * s.in_channels, 0.0F);
   for (int64_t group = 0; group < s.groups; ++group) {
-    const Images from = outputs_of(s, out_gradient, group), to = inputs_of(s, in_gradient, group);
+    const ImageGroup from = outputs_of(s, out_gradient, group), to = inputs_of(s, in_gradient, group);
     const auto weight_at = [&](int64_t tap, int64_t output, int64_t input) {
       return weight[((from.first_channel + output) * taps + tap) * to.group + input];
     };
