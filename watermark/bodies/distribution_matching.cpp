@@ -172,6 +172,17 @@ struct MatchingBody {
     }
   }
 
+  // Calls add(index, shares) for each weight of a stretch, in order.
+  template <typename Add>
+  HD void count(const CrewBlock& block, const MatchingStretch& stretch, const float* weight,
+                const uint16_t* carrier, float scale, const Add& add) const {
+    const float inverse = inverse_of(scale);
+    block.each_prepared(
+        stretch.count,
+        [=](int64_t i) { return shares_of(aligned(weight[i] * inverse, carrier[i]), bit_of(carrier[i])); },
+        add);
+  }
+
   HD void count_in_block(const CrewBlock& block, Shared& shared) const {
     const int64_t bins = a.bits * histogram_bins;
     const auto clear = [&] { block.each(bins, [&](int64_t i) { shared.bins[i] = 0; }); };
@@ -185,16 +196,10 @@ struct MatchingBody {
             clear();
           }
           round = stretch.round;
-          const float inverse = inverse_of(scale);
-          block.each_prepared(
-              stretch.count,
-              [=](int64_t i) {
-                return shares_of(aligned(weight[i] * inverse, carrier[i]), bit_of(carrier[i]));
-              },
-              [&](int64_t, const Shares& shares) {
-                const auto high = static_cast<uint32_t>(shares.to_high);
-                block.add_pair_in_block(shared.bins + shares.bin, share_unit - high, high);
-              });
+          count(block, stretch, weight, carrier, scale, [&](int64_t, const Shares& shares) {
+            const auto high = static_cast<uint32_t>(shares.to_high);
+            block.add_pair_in_block(shared.bins + shares.bin, share_unit - high, high);
+          });
         });
     block.atomic_add_all(a.histogram, shared.bins, bins);
   }
@@ -203,16 +208,10 @@ struct MatchingBody {
     each_stretch(
         block, shared,
         [&](const MatchingStretch& stretch, const float* weight, const uint16_t* carrier, float scale) {
-          const float inverse = inverse_of(scale);
-          block.each_prepared(
-              stretch.count,
-              [=](int64_t i) {
-                return shares_of(aligned(weight[i] * inverse, carrier[i]), bit_of(carrier[i]));
-              },
-              [&](int64_t, const Shares& shares) {
-                block.atomic_add(a.histogram + shares.bin, share_unit - shares.to_high);
-                block.atomic_add(a.histogram + shares.bin + 1, shares.to_high);
-              });
+          count(block, stretch, weight, carrier, scale, [&](int64_t, const Shares& shares) {
+            block.atomic_add(a.histogram + shares.bin, share_unit - shares.to_high);
+            block.atomic_add(a.histogram + shares.bin + 1, shares.to_high);
+          });
         });
   }
 
