@@ -11,7 +11,7 @@
 
 #include "core/module.h"
 #include "core/random.h"
-#include "experiments/bench_step/median.h"
+#include "experiments/median.h"
 #include "experiments/text.h"
 #include "kernels/error.h"
 #include "watermark/carrier.h"

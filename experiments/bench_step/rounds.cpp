@@ -8,8 +8,8 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
-#include "experiments/bench_step/median.h"
 #include "experiments/child_process.h"
+#include "experiments/median.h"
 
 namespace dw {
 namespace {

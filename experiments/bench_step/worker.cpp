@@ -13,7 +13,7 @@
 #include "core/random.h"
 #include "core/tape.h"
 #include "datasets/image_batches.h"
-#include "experiments/bench_step/median.h"
+#include "experiments/median.h"
 #include "kernels/graph.h"
 #include "kernels/precision.h"
 #include "kernels/profile.h"

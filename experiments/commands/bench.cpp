@@ -2,7 +2,6 @@
 #include <fmt/format.h>
 
 #include <CLI/CLI.hpp>
-#include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <regex>
@@ -11,6 +10,7 @@
 #include "experiments/command_line.h"
 #include "experiments/commands/command.h"
 #include "experiments/machine_rates.h"
+#include "experiments/median.h"
 #include "experiments/progress.h"
 #include "experiments/table.h"
 #include "experiments/text.h"
@@ -31,12 +31,6 @@ struct Options {
 struct Measurement {
   double flops = 0, bytes = 0;
   std::vector<double> seconds;  // of one iteration, in each repetition
-
-  double median() const {
-    std::vector<double> sorted = seconds;
-    std::sort(sorted.begin(), sorted.end());
-    return sorted.empty() ? 0 : sorted[sorted.size() / 2];
-  }
 };
 
 // Takes google-benchmark's results instead of printing them.
@@ -129,7 +123,7 @@ void print_table(const std::vector<BenchmarkCase>& cases, const std::map<std::st
   Table table({"benchmark", "time", "rate", "of machine %"});
   for (const BenchmarkCase& each : cases) {
     const Measurement& m = results.at(each.name);
-    const double seconds = m.median();
+    const double seconds = median(m.seconds);
     const Floor floor = floor_of(m.flops, m.bytes, machine);
     std::string rate;
     if (floor.by_flops)
@@ -158,7 +152,7 @@ nlohmann::ordered_json json_of(const std::vector<BenchmarkCase>& cases,
   for (const BenchmarkCase& each : cases) {
     const Measurement& m = results.at(each.name);
     list.push_back({{"name", each.name},
-                    {"milliseconds", 1e3 * m.median()},
+                    {"milliseconds", 1e3 * median(m.seconds)},
                     {"floor_milliseconds", 1e3 * floor_of(m.flops, m.bytes, machine).seconds},
                     {"flops", m.flops},
                     {"bytes", m.bytes}});
