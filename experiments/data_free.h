@@ -13,8 +13,9 @@ struct DataFreeRequest {
   std::filesystem::path model;  ///< stays as it is
   std::filesystem::path out, key;
   std::string scheme = "deepwater";
-  SchemeOptions
-      options;  ///< scheme "deepwater" without layers: the fewest of the largest that hold half the weights
+  /// Of scheme "deepwater" where nothing is said: strength 2, in the fewest of the largest layers that hold
+  /// half of the weights.
+  SchemeOptions options;
   Device device;
   NetworkSpec assumed{"", 0, 0, 0, 0};  ///< what the model's metadata does not say
   ChannelStatistics statistics;         ///< likewise

@@ -23,10 +23,6 @@ struct Options {
   CommonOptions common;
 };
 
-// Nothing makes up for weights that move without data: ten, the default of training, would cost small
-// networks dear.
-constexpr const char* default_data_free_strength = "2";
-
 void check(const Options& options) {
   const bool one = options.model.empty() != options.teacher.empty();
   if (!one)
@@ -84,8 +80,6 @@ int run_without_data(const Options& options) {
   request.key = options.key;
   request.scheme = options.marking.scheme;
   request.options = scheme_options_of(options.marking);
-  if (options.marking.scheme == "deepwater")
-    request.options.values.emplace("strength", default_data_free_strength);
   request.device = parse_device(options.common.device);
   request.steps = options.steps;
   if (options.rate > 0) request.rate = options.rate;
@@ -222,7 +216,7 @@ void add_embed_command(CLI::App& program, Action& action) {
       ->check(CLI::PositiveNumber);
   app.add_flag("--resume", options->resume, "Continue from the checkpoint beside --out where there is one");
   add_common_options(app, options->common);
-  app.footer(R"(Examples:
+  app.footer(fmt::format(R"(Examples:
   deepwater embed --model plain.safetensors --data images/ --key owner.key --out marked.safetensors
   deepwater embed --model plain.safetensors --no-data --key owner.key --out marked.safetensors
   deepwater embed --teacher plain.safetensors --net wrn-10-1 --data images/ --key owner.key --out student.safetensors
@@ -232,12 +226,16 @@ Three ways to mark what is trained already:
   --model with --data   fine-tunes: a few epochs on the task, with the mark
   --model, --no-data    reads no picture: minimises half the squared distance from the model plus the mark's loss,
                         and says how far the weights moved: by about strength / sqrt(weights a bit) of their norm,
-                        for which nothing makes up, so the default strength is 2
+                        for which nothing makes up, so the default strength is 2 and, unless --layers says, only the
+                        fewest of the largest layers that hold half of the weights are marked
   --teacher             trains a fresh student on the teacher's softened answers, with the true labels or, with
                         --soft-only, without
 
+Schemes, with the defaults of their options:
+{}
 A brought file needs our tensor names (those of `deepwater train`) and, where its metadata does not say, --net; it is
-then read with the data set's own normalisation. Ctrl-C saves a checkpoint (exit code 130); --resume goes on.)");
+then read with the data set's own normalisation. Ctrl-C saves a checkpoint (exit code 130); --resume goes on.)",
+                         scheme_help()));
   app.callback([&action, options] { action = [options] { return run(*options); }; });
 }
 

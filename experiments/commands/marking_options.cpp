@@ -9,9 +9,8 @@
 namespace dw {
 
 void add_marking_options(CLI::App& app, MarkingOptions& options) {
-  app.add_option("--scheme", options.scheme, "How to mark: see `deepwater train --help`")
-      ->capture_default_str();
-  app.add_option("--option", options.options, "NAME=VALUE of the scheme, see there; as often as needed")
+  app.add_option("--scheme", options.scheme, "How to mark, see below")->capture_default_str();
+  app.add_option("--option", options.options, "NAME=VALUE of the scheme, see below; as often as needed")
       ->allow_extra_args(false);
   app.add_option("--strength", options.strength,
                  "Same as --option strength=: standard errors by which each bit is to stand out")
