@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "kernels/cuda/conv_plan.h"
+#include "kernels/cuda/shared_library.h"
 #include "tests/cuda/h200.h"
 
 using namespace dw;
@@ -77,13 +78,21 @@ std::vector<ConvShape> all_networks() {
   return shapes;
 }
 
+bool no_cudnn() {
+  const bool absent = !cudnn_library().found();
+  if (absent) MESSAGE("cuDNN is not on this machine: skipped");
+  return absent;
+}
+
 }  // namespace
 
 TEST_CASE("H200 plans: wide residual networks in strict fp32 use no tensor core") {
+  if (no_cudnn()) return;
   CHECK(check_plans(all_networks(), DType::f32, Precision::fp32) == 0);
 }
 
 TEST_CASE("H200 plans: wide residual networks in tf32 and bf16 run their 3x3 filters on tensor cores") {
+  if (no_cudnn()) return;
   auto shapes = all_networks();
   // The stem and the 1x1 shortcuts are left to cuDNN: some of its first proposals for them use none.
   const auto rest = std::ranges::stable_partition(
@@ -99,6 +108,7 @@ TEST_CASE("H200 plans: wide residual networks in tf32 and bf16 run their 3x3 fil
 }
 
 TEST_CASE("H200 plans: groups, dilation and odd sizes in every dtype") {
+  if (no_cudnn()) return;
   CHECK(check_plans(unusual, DType::f32, Precision::fp32) == 0);
   CHECK(check_plans(unusual, DType::f64, Precision::fp32) == 0);
   check_plans(unusual, DType::f32, Precision::tf32);
@@ -106,6 +116,7 @@ TEST_CASE("H200 plans: groups, dilation and odd sizes in every dtype") {
 }
 
 TEST_CASE("H200 plans: tensors that are aligned to their elements only") {
+  if (no_cudnn()) return;
   for (const auto& [dtype, alignment] :
        {std::pair<DType, int64_t>{DType::f32, 4}, {DType::bf16, 2}, {DType::f64, 8}})
     for (const ConvPass pass : passes) {
@@ -134,6 +145,7 @@ TEST_CASE("convolution plans: which engines the rules allow") {
 }
 
 TEST_CASE("convolution plans: a problem that cuDNN refuses is an Error that names it") {
+  if (no_cudnn()) return;
   ConvShape shape{8, 16, 16, 16, 32, 3, 3, 1, 1};
   shape.groups = 3;  // divides neither 16 nor 32
   CHECK_THROWS_AS(plan_of({shape, ConvPass::forward, Precision::fp32, 16}), Error);
@@ -144,5 +156,6 @@ TEST_CASE("convolution plans: a problem that cuDNN refuses is an Error that name
 }
 
 TEST_CASE("convolution plans: a description that is no JSON is an Error with cuDNN's text") {
+  if (no_cudnn()) return;
   CHECK_THROWS_WITH_AS(device_properties("H200"), doctest::Contains("cudnnBackend"), Error);
 }
