@@ -12,10 +12,12 @@ usage() {
 ./deepwater.sh demo [--data DIR ...]  train a network with a hidden mark, prune it, prove whose it is
 ./deepwater.sh test [CTEST OPTION...] build, then run every test
 ./deepwater.sh build                  only set up and build; the program is then build/deepwater
+./deepwater.sh package                a tarball that runs on other machines: build-portable/deepwater-*.tar.xz
 ./deepwater.sh help                   this text
 
 Missing Debian packages are installed first (with sudo where needed). Environment:
   DEEPWATER_CUDA=OFF       build the CPU half only (default: CUDA where a toolkit is found)
+  DEEPWATER_NATIVE=OFF     build for other machines too, in build-portable/, as package does
   DEEPWATER_PACKAGES=skip  leave packages alone
 HELP
 }
@@ -87,6 +89,7 @@ build_program() {
     # A copied or moved checkout brings a cache that points elsewhere.
     [[ $home == "$root" ]] || options+=(--fresh)
   fi
+  [[ $build == "$root/build" || -f $build/CMakeCache.txt ]] || options+=(-DDEEPWATER_NATIVE=OFF)
   if [[ -n ${DEEPWATER_CUDA:-} ]]; then options+=("-DDEEPWATER_CUDA=$DEEPWATER_CUDA"); fi
   if [[ ! -f $build/build.ninja || ${#options[@]} -gt 0 ]]; then
     cmake -S "$root" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release "${options[@]}" >&2 || die "could not configure"
@@ -104,6 +107,7 @@ export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
 
 command=${1:-help}
 [[ $# -gt 0 ]] && shift
+if [[ ${DEEPWATER_NATIVE:-ON} == OFF || $command == package ]]; then build=$root/build-portable; fi
 case $command in
   demo)
     set_up
@@ -118,9 +122,16 @@ case $command in
     set_up
     say "built $build/deepwater"
     ;;
+  package)
+    [[ $# -eq 0 ]] || { say "package takes no arguments, found: $*"; exit 2; }
+    set_up
+    rm -f -- "$build"/deepwater-*.tar.xz
+    (cd -- "$build" && cpack) >&2 || die "could not package"
+    printf '%s\n' "$build"/deepwater-*.tar.xz
+    ;;
   help | -h | --help) usage ;;
   *)
-    say "unknown command '$command', expected demo, test, build or help"
+    say "unknown command '$command', expected demo, test, build, package or help"
     exit 2
     ;;
 esac

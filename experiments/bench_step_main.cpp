@@ -8,6 +8,7 @@
 #include "experiments/bench_step/report.h"
 #include "experiments/bench_step/worker.h"
 #include "experiments/command_line.h"
+#include "experiments/installation.h"
 #include "experiments/progress.h"
 
 namespace dw {
@@ -55,8 +56,8 @@ StepBenchmarkOptions benchmark_options(const Options& options, Device device, Pr
                         "--device",
                         to_string(device)};
   if (options.python != "none")
-    result.pytorch_command = {options.python, "-uB",
-                              DEEPWATER_SOURCE_DIR "/experiments/bench_step/pytorch_side.py", threads, name};
+    result.pytorch_command = {options.python, "-uB", source_file("experiments/bench_step/pytorch_side.py"),
+                              threads, name};
   result.rounds = options.rounds;
   result.starts = options.starts < 0 ? options.rounds : options.starts;
   if (options.steps > 0) result.steps_a_turn = options.steps;

@@ -10,6 +10,7 @@
 #include "experiments/experiment.h"
 #include "experiments/experiment_output.h"
 #include "experiments/progress.h"
+#include "tests/installation.h"
 #include "tests/watermark_ownership_support.h"
 
 using namespace dw;
@@ -241,7 +242,9 @@ TEST_CASE("experiment: names are unique and every study is listed") {
     CHECK(!experiment.question.empty());
     CHECK(&experiment_named(experiment.name) == &experiment);
   }
-  for (const fs::path& file : files_in(fs::path(DEEPWATER_SOURCE_DIR) / "experiments" / "studies")) {
+  const auto sources = test::source_folder("experiments/studies");
+  if (!sources) return;
+  for (const fs::path& file : files_in(*sources)) {
     const std::string stem = file.stem().string();
     if (file.extension() != ".cpp" || !contains(read_text_file(file), "Experiment " + stem + "_experiment()"))
       continue;

@@ -137,7 +137,7 @@ TEST_CASE("program: a disk that is full leaves nothing half-written") {
 
 TEST_CASE("program: results that cannot be written to stdout are a failure") {
   const Evidence evidence;
-  const std::string command = std::string(DEEPWATER_PROGRAM) + " inspect " +
+  const std::string command = program_path("deepwater").string() + " inspect " +
                               evidence.at("marked.safetensors") + " > /dev/full 2>/dev/null";
   CHECK(WEXITSTATUS(std::system(command.c_str())) == failure);
 }

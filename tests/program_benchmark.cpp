@@ -7,9 +7,8 @@ using nlohmann::json;
 
 namespace {
 
-// The executable beside the main one.
 std::string bench_step() {
-  return (fs::path(DEEPWATER_PROGRAM).parent_path() / "bench_step").string();
+  return program_path("bench_step").string();
 }
 
 std::vector<std::string> small(std::vector<std::string> more) {

@@ -16,6 +16,7 @@
 #include <vector>
 
 #include "core/files.h"
+#include "tests/installation.h"
 #include "tests/watermark_ownership_support.h"
 
 namespace dw::test {
@@ -27,8 +28,8 @@ class Program {
  public:
   /// `most_bytes` per file written, as on a full disk; 0: no limit.
   explicit Program(const std::vector<std::string>& arguments, size_t most_bytes = 0,
-                   const std::string& executable = DEEPWATER_PROGRAM) {
-    std::vector<std::string> words{executable};
+                   const std::filesystem::path& executable = program_path("deepwater")) {
+    std::vector<std::string> words{executable.string()};
     words.insert(words.end(), arguments.begin(), arguments.end());
     std::vector<char*> argv;
     for (std::string& word : words) argv.push_back(word.data());

@@ -11,6 +11,7 @@
 
 #include "core/module.h"
 #include "core/random.h"
+#include "experiments/installation.h"
 #include "experiments/median.h"
 #include "experiments/text.h"
 #include "kernels/error.h"
@@ -201,9 +202,8 @@ std::vector<GradientTime> measure_gradients(const GradientPlan& plan, ChildProce
 }
 
 std::unique_ptr<ChildProcess> start_pytorch_mark(const std::string& python, std::string& version) {
-  auto child = std::make_unique<ChildProcess>(
-      std::vector<std::string>{python, "-u", DEEPWATER_SOURCE_DIR "/experiments/bench_mark/pytorch_side.py",
-                               std::to_string(thread_count())});
+  auto child = std::make_unique<ChildProcess>(std::vector<std::string>{
+      python, "-u", source_file("experiments/bench_mark/pytorch_side.py"), std::to_string(thread_count())});
   const std::optional<std::string> greeting = child->read_line();
   if (!greeting || !greeting->starts_with("torch ")) return nullptr;
   version = *greeting;

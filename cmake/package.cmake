@@ -1,0 +1,20 @@
+# `cpack`: a tarball that runs wherever it is unpacked. See docs/package.md.
+file(GLOB scripts RELATIVE ${PROJECT_SOURCE_DIR} CONFIGURE_DEPENDS
+  ${PROJECT_SOURCE_DIR}/experiments/*.py ${PROJECT_SOURCE_DIR}/experiments/*/*.py ${PROJECT_SOURCE_DIR}/tests/gpu.sh)
+foreach(script ${scripts})
+  get_filename_component(folder ${script} DIRECTORY)
+  install(PROGRAMS ${script} DESTINATION share/deepwater/${folder})
+endforeach()
+install(DIRECTORY docs/ DESTINATION share/doc/deepwater)
+install(FILES README.md DESTINATION share/doc/deepwater)
+install(CODE "set(DEEPWATER_LIBRARIES ${PROJECT_BINARY_DIR}/lib)")
+install(SCRIPT cmake/bundle.cmake)
+
+set(CPACK_GENERATOR TXZ)
+set(CPACK_STRIP_FILES ON)
+set(CPACK_THREADS 0)
+string(TOLOWER "${CMAKE_SYSTEM_NAME}-${CMAKE_SYSTEM_PROCESSOR}" CPACK_SYSTEM_NAME)
+if(DEEPWATER_HAS_CUDA)
+  string(APPEND CPACK_SYSTEM_NAME "-cuda${CUDAToolkit_VERSION_MAJOR}")
+endif()
+include(CPack)
