@@ -63,7 +63,7 @@ inside $here/deepwater --version
 inside $here/deepwater demo --quick --quiet --out /tmp/demo
 # What needs no sources and takes seconds; the cases that skip something are named at the end.
 inside $here/deepwater_tests --source-file='*kernels_*,*op_gradients*,*cuda/*,*watermark_ownership_*,*program_bad_input*'
-inside $here/bench_step --rounds 1 --steps 1 --quiet
+inside $here/bench_step --python none --only "lenet-5 training" --rounds 1 --steps 1 --quiet
 
 # The same kernels for processors without AVX-512.
 rm -r "$root/opt/elsewhere/lib/glibc-hwcaps"
