@@ -9,6 +9,7 @@
 
 #include "core/files.h"
 #include "kernels/profile.h"
+#include "tests/installation.h"
 
 using namespace dw;
 
