@@ -17,15 +17,19 @@ inline constexpr uint32_t initialisation_stream = 3;
 class RandomScope {
  public:
   RandomScope(uint64_t seed, uint32_t step);
+  /// The same draws with the step read on the device, i64 [1], when a kernel runs: a captured step that is
+  /// replayed with another number there draws anew.
+  RandomScope(uint64_t seed, const Tensor& step);
   ~RandomScope();
   RandomScope(const RandomScope&) = delete;
   RandomScope& operator=(const RandomScope&) = delete;
 
   /// The key of the next random operation of this thread. Error outside any scope.
-  static PhiloxKey next_key();
+  static RandomKey next_key();
 
  private:
   PhiloxKey next_;
+  Tensor step_;  // undefined: in next_
   RandomScope* previous_;
 };
 

@@ -3,7 +3,7 @@
 
 #include <functional>
 #include <memory>
-#include <utility>
+#include <vector>
 
 #include "kernels/device.h"
 
@@ -11,18 +11,21 @@ namespace dw {
 
 /// A recorded piece of work. Move-only; replays queue on the device's current stream.
 ///
-/// On CUDA the kernels that the body queues are captured into a CUDA graph, and a replay runs exactly those
-/// on exactly those addresses. So run the body once before (pools, plans and handles fill up), read nothing
-/// back inside it, keep in device memory what changes between replays, and keep what it reads and writes
-/// alive as long as the graph. On the CPU a replay calls the body again. Either way the work happens in
-/// replay() and not in capture(). What the body does on the host besides happens at capture on CUDA and at
-/// every replay on the CPU.
+/// The kernels that the body queues are written down, and a replay runs exactly those on exactly those
+/// addresses: on CUDA as a CUDA graph, on the CPU as a list of calls, so that what a step does wrong under
+/// capture shows there too. What the body does on the host besides happens at capture alone. So run the body
+/// once before (pools, plans and handles fill up), read nothing back inside it, keep in device memory what
+/// changes between replays, and keep what it reads and writes alive as long as the graph.
 class Graph {
  public:
-  /// While capturing on CUDA no other thread may use the device, and the memory pool is frozen.
-  /// Errors: whatever the body throws; on CUDA also a request that the pool has no cached memory for, and
-  /// anything that waits for the device.
-  static Graph capture(Device device, std::function<void()> body);
+  /// The work happens in replay(), not here. While capturing on CUDA no other thread may use the device; the
+  /// memory pool is frozen. Errors: whatever the body throws; a request that the pool has no cached memory
+  /// for; anything that waits for the device or touches memory of the host.
+  static Graph capture(Device device, const std::function<void()>& body);
+
+  /// Whether this thread is inside capture(). What would then be forgotten, or copied from the host, can wait
+  /// until after it.
+  static bool is_capturing();
 
   void replay() const { recording_->replay(); }
 
@@ -33,8 +36,23 @@ class Graph {
   };
 
  private:
-  explicit Graph(std::unique_ptr<Recording> recording) : recording_(std::move(recording)) {}
+  /// The pool's cached memory, which the capture used and gave back: were it handed out again, a replay would
+  /// write over it.
+  class HeldMemory;
+  Graph(std::unique_ptr<HeldMemory> memory, std::unique_ptr<Recording> recording);
+
+ public:
+  Graph(Graph&&) noexcept;
+  Graph& operator=(Graph&&) noexcept;
+  ~Graph();
+
+ private:
+  std::unique_ptr<HeldMemory> memory_;  // given back after the recording is gone
   std::unique_ptr<Recording> recording_;
 };
+
+/// Runs a CPU kernel that is not in the kernel table; while a graph is captured it is written down instead.
+/// `kernel` holds copies of its arguments.
+void queue_on_cpu(std::function<void()> kernel);
 
 }  // namespace dw

@@ -151,6 +151,17 @@ void add_argument(KernelCost& cost, std::span<const OptimizerTensor> tensors) {
   append(cost.problem, fmt::format("{} weights in {}", weights, tensors.size()));
 }
 
+void add_argument(KernelCost& cost, std::span<const ConvertedTensor> tensors) {
+  int64_t elements = 0;
+  for (const ConvertedTensor& tensor : tensors) {
+    elements += tensor.count;
+    cost.flops += static_cast<double>(tensor.count);
+    cost.bytes += static_cast<double>(tensor.count) *
+                  static_cast<double>(size_in_bytes(tensor.from) + size_in_bytes(tensor.to));
+  }
+  append(cost.problem, fmt::format("{} elements in {}", elements, tensors.size()));
+}
+
 void add_argument(KernelCost& cost, size_t copied_bytes) {
   cost.bytes += 2 * static_cast<double>(copied_bytes);
   append(cost.problem, megabytes(copied_bytes));

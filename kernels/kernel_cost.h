@@ -24,6 +24,7 @@ void add_argument(KernelCost& cost, const ConvShape& shape);
 void add_argument(KernelCost& cost, const MatmulShape& shape);
 void add_argument(KernelCost& cost, const PoolShape& shape);  ///< input and output
 void add_argument(KernelCost& cost, std::span<const OptimizerTensor> tensors);
+void add_argument(KernelCost& cost, std::span<const ConvertedTensor> tensors);
 void add_argument(KernelCost& cost, size_t copied_bytes);
 void add_argument(KernelCost& cost, UnaryOp op);
 void add_argument(KernelCost& cost, BinaryOp op);

@@ -109,6 +109,13 @@ void MemoryPool::release(void* data) {
   free.emplace(block->second.size, block->first);
 }
 
+bool MemoryPool::owns(const void* address) const {
+  const std::lock_guard lock(mutex_);
+  auto* place = static_cast<std::byte*>(const_cast<void*>(address));
+  const auto after = blocks_.upper_bound(place);
+  return after != blocks_.begin() && place < std::prev(after)->first + std::prev(after)->second.size;
+}
+
 void MemoryPool::release_cached() {
   const std::lock_guard lock(mutex_);
   if (!frozen_) return_cached_segments();

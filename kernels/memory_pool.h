@@ -39,6 +39,9 @@ class MemoryPool {
   /// Takes back a block of this pool. Error for any other address, or one that was released before.
   void release(void* data);
 
+  /// Whether an address lies in this pool's memory, handed out or not.
+  bool owns(const void* address) const;
+
   /// Returns segments without a block in use to the source. Does nothing while frozen.
   void release_cached();
 

@@ -16,6 +16,20 @@ struct PhiloxKey {
   uint32_t step = 0;
 };
 
+/// A key as kernels take it: its step may lie in device memory, so that every replay of a captured step draws
+/// anew.
+struct RandomKey {
+  PhiloxKey key;
+  const int64_t* step = nullptr;  ///< where set, the kernel takes the step from here and not from `key`
+
+  RandomKey(const PhiloxKey& fixed) : key(fixed) {}
+  /// `first` names the first draw's seed and stream.
+  RandomKey(const PhiloxKey& first, const int64_t* device_step) : key(first), step(device_step) {}
+  HD PhiloxKey at_step() const {
+    return step != nullptr ? PhiloxKey{key.seed, key.stream, static_cast<uint32_t>(*step)} : key;
+  }
+};
+
 struct PhiloxWords {
   uint32_t word[4];
 };

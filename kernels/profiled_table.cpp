@@ -72,6 +72,7 @@ KernelTable make_table() {
   all.template wrap<&Table::bernoulli>("bernoulli");
   all.template wrap<&Table::sgd>("sgd");
   all.template wrap<&Table::adam>("adam");
+  all.template wrap<&Table::convert_all>("convert_all");
   all.template wrap<&Table::max_pool>("max_pool");
   all.template wrap<&Table::max_pool_backward>("max_pool_backward");
   all.template wrap<&Table::average_pool>("average_pool");

@@ -1,6 +1,7 @@
 // Where the two backends meet: the only file that knows whether the CUDA half was built.
 #include "kernels/table.h"
 
+#include "kernels/cpu/recording.h"
 #include "kernels/profile.h"
 #include "kernels/profiled_table.h"
 
@@ -8,7 +9,12 @@ namespace dw {
 
 namespace cpu_backend {
 KernelTable make_table();
+
+const KernelTable& plain_table() {
+  static const KernelTable table = make_table();
+  return table;
 }
+}  // namespace cpu_backend
 
 namespace cuda_backend {
 #ifdef DEEPWATER_HAS_CUDA
@@ -57,8 +63,8 @@ int cuda_device_count() {
 
 const KernelTable& plain_kernels(Device device) {
   if (device.type == DeviceType::cpu) {
-    static const KernelTable table = cpu_backend::make_table();
-    return table;
+    const KernelTable* recording = cpu_backend::recording_table();
+    return recording != nullptr ? *recording : cpu_backend::plain_table();
   }
   require_present(device);
   static const KernelTable table = cuda_backend::make_table();

@@ -157,6 +157,14 @@ struct AdamOptions {
   bool decoupled = false;
 };
 
+/// `count` dense elements of one tensor, to be converted between f32 and bf16.
+struct ConvertedTensor {
+  const void* in = nullptr;
+  void* out = nullptr;
+  int64_t count = 0;
+  DType from = DType::f32, to = DType::bf16;
+};
+
 struct KernelTable {
   // Memory (cpu/device.cpp, cuda/device.cpp): raw allocations behind the pool, copies, waiting.
   void* (*raw_allocate)(int device, size_t bytes);  ///< null when there is not enough
@@ -186,14 +194,17 @@ struct KernelTable {
   void (*scatter_add_rows)(Stream, const View& in, const View& index,
                            const View& out);  ///< out[index[i]] += in[i], in order
 
-  // Random numbers (bodies/random.cpp), dense outputs; element i of `out` is draw i of `key`.
-  void (*uniform)(Stream, PhiloxKey, const View& out, double low, double high);
-  void (*normal)(Stream, PhiloxKey, const View& out, double mean, double deviation);        ///< Box-Muller
-  void (*bernoulli)(Stream, PhiloxKey, const View& out, double probability, double value);  ///< value or 0
+  // Random numbers (bodies/random.cpp), dense outputs; element i of `out` is draw i of the key.
+  void (*uniform)(Stream, RandomKey, const View& out, double low, double high);
+  void (*normal)(Stream, RandomKey, const View& out, double mean, double deviation);        ///< Box-Muller
+  void (*bernoulli)(Stream, RandomKey, const View& out, double probability, double value);  ///< value or 0
 
   // Optimizers (bodies/optimizer.cpp): all parameters in one call.
   void (*sgd)(Stream, std::span<const OptimizerTensor>, const SgdOptions&);
   void (*adam)(Stream, std::span<const OptimizerTensor>, const AdamOptions&);
+
+  // Master weights to the copies that products are computed with, and gradients back (bodies/convert.cpp).
+  void (*convert_all)(Stream, std::span<const ConvertedTensor>);
 
   // Pooling (bodies/pooling.cpp). `index` i64 like `out`: the winning input's offset within its image and
   // channel (h·W + w).

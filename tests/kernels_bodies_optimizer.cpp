@@ -28,11 +28,11 @@ struct Parameter {
 /// More tensors than one launch takes, of odd sizes, one of them empty and one longer than a stretch.
 std::vector<Parameter> some_parameters(Device device, DType dtype) {
   std::vector<Parameter> parameters;
-  for (uint64_t i = 0; i < 60; ++i)
+  for (uint64_t i = 0; i < 600; ++i)
     parameters.emplace_back(device, dtype,
                             i == 7   ? 0
                             : i == 9 ? 13001
-                                     : static_cast<int64_t>(1 + i * 3),
+                                     : static_cast<int64_t>(1 + i % 200),
                             i % 2 == 0 ? 0.1 : 0, i);
   return parameters;
 }

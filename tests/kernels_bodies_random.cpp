@@ -51,7 +51,7 @@ TEST_CASE("bodies: normals have the moments and the tail of a normal distributio
     for (const DType dtype : {DType::f32, DType::f64}) {
       constexpr size_t count = 400001;
       TestArray out(device, dtype, {count}, std::vector<double>(count));
-      kernels(device).normal(current_stream(device), {7, 1, 2}, out.view(), 2, 3);
+      kernels(device).normal(current_stream(device), PhiloxKey{7, 1, 2}, out.view(), 2, 3);
       double sum = 0, square = 0, cube = 0, fourth = 0, beyond = 0;
       for (const double x : out.values()) {
         REQUIRE(std::isfinite(x));

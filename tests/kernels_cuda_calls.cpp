@@ -1,4 +1,4 @@
-// What CUDA's matrix product, cross entropy and graphs decide before they reach a GPU.
+// What CUDA's matrix product, cross entropy and memory decide before they reach a GPU.
 #include <doctest/doctest.h>
 
 #include <cmath>
@@ -9,7 +9,6 @@
 
 #include "kernels/cuda/gemm_call.h"
 #include "kernels/cuda/softmax_part.h"
-#include "kernels/graph.h"
 #include "kernels/memory_pool.h"
 #include "kernels/precision.h"
 
@@ -96,15 +95,6 @@ TEST_CASE("CUDA cross entropy: a NaN logit spoils the row, wherever it stands") 
   }
 }
 
-TEST_CASE("graph on the CPU: capture does no work, each replay does it once") {
-  int runs = 0;
-  const Graph graph = Graph::capture(cpu, [&] { ++runs; });
-  CHECK(runs == 0);
-  graph.replay();
-  graph.replay();
-  CHECK(runs == 2);
-}
-
 TEST_CASE("memory that a graph holds is handed to nobody else") {
   const MemoryPool::Source source{
       [](int, size_t bytes) { return ::operator new (bytes, std::align_val_t{256}); },
@@ -131,7 +121,11 @@ TEST_CASE("memory that a graph holds is handed to nobody else") {
 
 TEST_CASE("precision is full unless asked otherwise") {
   CHECK(precision() == Precision::fp32);
-  set_precision(Precision::tf32);
-  CHECK(precision() == Precision::tf32);
+  CHECK_FALSE(rounds_to_tf32());
+  for (const Precision chosen : {Precision::tf32, Precision::bf16}) {
+    set_precision(chosen);
+    CHECK(precision() == chosen);
+    CHECK(rounds_to_tf32());
+  }
   set_precision(Precision::fp32);
 }

@@ -95,7 +95,7 @@ TEST_CASE("profile: a call does what the kernel does and is recorded with its fl
   CHECK(sum.bytes == 24 + 8);
 }
 
-TEST_CASE("profile: floors of convolution, matrix product, batch norm, pooling and optimizers") {
+TEST_CASE("profile: floors of convolution, matrix product, batch norm, pooling, optimizers and conversion") {
   std::vector<float> a(4096, 0.5F), b(4096, 0.5F), c(4096), d(64), e(64);
   ConvShape conv;
   conv.batch = 2, conv.in_channels = 4, conv.in_height = conv.in_width = 8, conv.out_channels = 6;
@@ -167,6 +167,13 @@ TEST_CASE("profile: floors of convolution, matrix product, batch norm, pooling a
   });
   CHECK(sgd.problem == "120 weights in 2");
   CHECK(sgd.bytes == 5 * 4 * 120);
+
+  const std::vector<ConvertedTensor> converted{{a.data(), b.data(), 100, DType::f32, DType::bf16},
+                                               {c.data(), b.data() + 50, 20, DType::f32, DType::bf16}};
+  const KernelRecord conversion =
+      record_of([&](const KernelTable& table) { table.convert_all({}, converted); });
+  CHECK(conversion.problem == "120 elements in 2");
+  CHECK(conversion.bytes == (4 + 2) * 120);
 }
 
 TEST_CASE("profile: only its thread's calls in steps of its name, after the warm-up") {

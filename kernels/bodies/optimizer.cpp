@@ -1,23 +1,13 @@
-// Optimizer steps over many parameters per launch: a block updates one stretch of one parameter. Learning
-// rate and step number are read from device memory, so that a captured step can be replayed.
+// Optimizer steps, all parameters in one launch. Learning rate and step number are read from device memory,
+// so that a captured step can be replayed.
 // Floor, in values moved a weight: SGD with momentum 5 (weight and momentum in and out, gradient in), Adam 7.
 #include <cmath>
 
-#include "kernels/block.h"
+#include "kernels/bodies/tensor_list.h"
 #include "kernels/table.h"
 
 namespace dw::DEEPWATER_BACKEND {
 namespace {
-
-constexpr int64_t stretch = 4096;
-constexpr int tensors_per_launch = 48;  // a kernel's arguments must stay below 4 KiB
-
-struct Batch {
-  OptimizerTensor tensor[tensors_per_launch];
-  int64_t first_block[tensors_per_launch + 1] = {};
-};
-
-struct Nothing {};
 
 template <typename T>
 HD void step(const Block& block, const OptimizerTensor& tensor, int64_t begin, int64_t count,
@@ -67,17 +57,9 @@ HD void step(const Block& block, const OptimizerTensor& tensor, int64_t begin, i
 
 template <typename Options>
 struct StepBody {
-  Batch batch;
-  int tensors;
   Options options;
 
-  HD void operator()(const Block& block, int64_t index, Nothing&) const {
-    int at = 0;
-    while (at + 1 < tensors && index >= batch.first_block[at + 1]) ++at;
-    const OptimizerTensor& tensor = batch.tensor[at];
-    const int64_t begin = (index - batch.first_block[at]) * stretch;
-    const int64_t left = tensor.count - begin;
-    const int64_t count = left < stretch ? left : stretch;
+  HD void operator()(const Block& block, const OptimizerTensor& tensor, int64_t begin, int64_t count) const {
     if (tensor.dtype == DType::f32)
       step<float>(block, tensor, begin, count, options);
     else
@@ -87,21 +69,10 @@ struct StepBody {
 
 template <typename Options>
 void step_all(Stream stream, std::span<const OptimizerTensor> tensors, const Options& options) {
-  while (!tensors.empty()) {
-    StepBody<Options> body{{}, 0, options};
-    int64_t blocks = 0, elements = 0;
-    for (const OptimizerTensor& tensor :
-         tensors.first(std::min<size_t>(tensors.size(), tensors_per_launch))) {
-      require(tensor.dtype == DType::f32 || tensor.dtype == DType::f64,
-              "an optimizer expects f32 or f64 parameters, found {}", name_of(tensor.dtype));
-      body.batch.first_block[body.tensors] = blocks;
-      body.batch.tensor[body.tensors++] = tensor;
-      blocks += (tensor.count + stretch - 1) / stretch;
-      elements += tensor.count;
-    }
-    for_each_block<Nothing>(stream, blocks, body, elements > 2 * stretch);
-    tensors = tensors.subspan(static_cast<size_t>(body.tensors));
-  }
+  for (const OptimizerTensor& tensor : tensors)
+    require(tensor.dtype == DType::f32 || tensor.dtype == DType::f64,
+            "an optimizer expects f32 or f64 parameters, found {}", name_of(tensor.dtype));
+  for_each_tensor(stream, tensors, StepBody<Options>{options});
 }
 
 void sgd(Stream stream, std::span<const OptimizerTensor> tensors, const SgdOptions& options) {

@@ -43,13 +43,13 @@ struct Bernoulli {
 
 template <typename T, typename Draw>
 struct RandomBody {
-  PhiloxKey key;
+  RandomKey key;
   T* out;
   int64_t count;
   Draw draw_four;
   HD void operator()(int64_t group) const {
     Arithmetic<T> draw[4];
-    draw_four(philox(key, static_cast<uint64_t>(group)), draw);
+    draw_four(philox(key.at_step(), static_cast<uint64_t>(group)), draw);
     T* to = out + 4 * group;
     const int64_t left = count - 4 * group;
     if (left >= 4)
@@ -63,7 +63,7 @@ struct RandomBody {
 constexpr int64_t draw_cost = 64;
 
 template <template <typename> class Draw, typename First, typename Second>
-void draw_into(Stream stream, PhiloxKey key, const View& out, First first, Second second) {
+void draw_into(Stream stream, RandomKey key, const View& out, First first, Second second) {
   dispatch_floating(out.dtype, "random fill", [&](auto zero) {
     using T = decltype(zero);
     using D = Draw<Arithmetic<T>>;
@@ -77,15 +77,15 @@ void draw_into(Stream stream, PhiloxKey key, const View& out, First first, Secon
   });
 }
 
-void uniform(Stream stream, PhiloxKey key, const View& out, double low, double high) {
+void uniform(Stream stream, RandomKey key, const View& out, double low, double high) {
   draw_into<Uniform>(stream, key, out, low, high - low);
 }
 
-void normal(Stream stream, PhiloxKey key, const View& out, double mean, double deviation) {
+void normal(Stream stream, RandomKey key, const View& out, double mean, double deviation) {
   draw_into<Normal>(stream, key, out, mean, deviation);
 }
 
-void bernoulli(Stream stream, PhiloxKey key, const View& out, double probability, double value) {
+void bernoulli(Stream stream, RandomKey key, const View& out, double probability, double value) {
   require(probability >= 0 && probability <= 1, "bernoulli: a probability lies in [0, 1], found {}",
           probability);
   draw_into<Bernoulli>(stream, key, out, std::ceil(probability * 0x1p24), value);

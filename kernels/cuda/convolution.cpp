@@ -9,6 +9,7 @@
 #include "kernels/cuda/check.h"
 #include "kernels/cuda/conv_plan.h"
 #include "kernels/cuda/libraries.h"
+#include "kernels/precision.h"
 
 namespace dw::cuda_backend {
 namespace {
@@ -32,7 +33,8 @@ const ConvPlan& cached_plan(cudnnHandle_t handle, int device, const ConvPlanKey&
 void run(Stream stream, ConvPass pass, const ConvShape& shape, const void* in, const void* weight,
          const void* out) {
   const bool f32 = shape.dtype == DType::f32;
-  const ConvPlanKey key{shape, pass, f32 ? precision() : Precision::fp32, common_alignment(in, weight, out)};
+  const ConvPlanKey key{shape, pass, f32 && rounds_to_tf32() ? Precision::tf32 : Precision::fp32,
+                        common_alignment(in, weight, out)};
   const cudnnHandle_t handle = cudnn_handle(stream);
   const ConvPlan& plan = cached_plan(handle, stream.device.index, key);
   const Buffer workspace(stream.device, plan.workspace_bytes());

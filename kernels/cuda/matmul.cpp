@@ -16,7 +16,7 @@ struct GemmTypes {
 GemmTypes types_of(DType dtype) {
   switch (dtype) {
     case DType::f32:
-      return {CUDA_R_32F, precision() == Precision::tf32 ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F};
+      return {CUDA_R_32F, rounds_to_tf32() ? CUBLAS_COMPUTE_32F_FAST_TF32 : CUBLAS_COMPUTE_32F};
     case DType::f64:
       return {CUDA_R_64F, CUBLAS_COMPUTE_64F};
     case DType::bf16:

@@ -1,0 +1,97 @@
+// Graphs on the CPU: what is written down, what a replay does, and what a capture refuses. CUDA's are in
+// cuda/parity.cpp.
+#include <doctest/doctest.h>
+
+#include <cstring>
+#include <numeric>
+#include <vector>
+
+#include "core/ops.h"
+#include "core/tape.h"
+#include "kernels/cpu/recording.h"
+#include "kernels/graph.h"
+#include "kernels/memory_pool.h"
+
+using namespace dw;
+
+TEST_CASE("graph: a replay runs the kernels of the body, on what its memory holds then") {
+  const Tensor in = Tensor::full({4}, 2), out = Tensor::zeros({4});
+  int host_runs = 0;
+  const auto body = [&] {
+    ++host_runs;
+    CHECK((host_runs == 1 || Graph::is_capturing()));
+    out.copy_from(add(square(in), 1));
+  };
+  body();  // fills the pool
+  CHECK(out.to_vector<float>() == std::vector<float>(4, 5));
+  out.fill(0);
+  const Graph graph = Graph::capture(cpu, body);
+  CHECK_FALSE(Graph::is_capturing());
+  CHECK(out.to_vector<float>() == std::vector<float>(4, 0));
+  graph.replay();
+  CHECK(out.to_vector<float>() == std::vector<float>(4, 5));
+  in.fill(3);
+  graph.replay();
+  CHECK(out.to_vector<float>() == std::vector<float>(4, 10));
+  CHECK(host_runs == 2);
+}
+
+TEST_CASE("graph: what is allocated after a capture is not what its replays write") {
+  const Tensor in = Tensor::full({1000}, 2), out = Tensor::zeros({1000});
+  const auto body = [&] { out.copy_from(exp(square(in))); };
+  body();
+  const Graph graph = Graph::capture(cpu, body);
+  std::vector<Tensor> bystanders;
+  for (int i = 0; i < 50; ++i) bystanders.push_back(Tensor::full({1000}, i));
+  graph.replay();
+  for (int i = 0; i < 50; ++i)
+    CHECK(bystanders[static_cast<size_t>(i)].to_vector<float>() ==
+          std::vector<float>(1000, static_cast<float>(i)));
+}
+
+TEST_CASE("graph: reading back, copying from the host and nesting are errors, and leave no capture behind") {
+  const Tensor values = Tensor::full({8}, 1);
+  const auto refused = [](const std::function<void()>& body) {
+    CHECK_THROWS_AS(static_cast<void>(Graph::capture(cpu, body)), Error);
+    CHECK_FALSE(Graph::is_capturing());
+  };
+  refused([&] { static_cast<void>(values.to_vector<float>()); });
+  refused([&] { static_cast<void>(all_finite(values)); });
+  refused([&] { static_cast<void>(Tensor::from(std::vector<float>{1, 2}, {2})); });
+  refused([&] { synchronize(cpu); });
+  refused([&] { static_cast<void>(Graph::capture(cpu, [] {})); });
+  refused([&] { static_cast<void>(Tensor::zeros({int64_t{1} << 28})); });  // more than the pool holds
+  CHECK(add(values, 1).to_vector<float>() == std::vector<float>(8, 2));
+}
+
+TEST_CASE("graph: every kernel of the table can be written down") {
+  std::vector<void*> entries(sizeof(KernelTable) / sizeof(void*));
+  const Graph graph = Graph::capture(cpu, [&] {
+    std::memcpy(entries.data(), static_cast<const void*>(&kernels(cpu)), sizeof(KernelTable));
+  });
+  std::vector<void*> plain(entries.size());
+  std::memcpy(plain.data(), static_cast<const void*>(&kernels(cpu)), sizeof(KernelTable));
+  size_t own = 0;
+  for (size_t i = 0; i < entries.size(); ++i) {
+    CAPTURE(i);
+    CHECK(entries[i] != nullptr);
+    own += entries[i] == plain[i];
+  }
+  CHECK(own == 2);  // memory itself
+}
+
+TEST_CASE("graph: lists of tensors are kept as they were at capture") {
+  const Tensor weight = Tensor::full({5}, 1), gradient = Tensor::full({5}, 2);
+  const Tensor rate = Tensor::full({1}, 0.5, DType::f64), momentum = Tensor::zeros({5});
+  const auto body = [&] {
+    std::vector<OptimizerTensor> list{
+        {weight.raw_data(), gradient.raw_data(), momentum.raw_data(), nullptr, 5, DType::f32, 0}};
+    kernels(cpu).sgd(current_stream(cpu), list, {rate.data<double>(), 0, false});
+    list[0] = {};
+  };
+  const Graph graph = Graph::capture(cpu, body);
+  graph.replay();
+  rate.fill(0.25);
+  graph.replay();
+  CHECK(weight.to_vector<float>() == std::vector<float>(5, -0.5F));
+}
