@@ -38,4 +38,18 @@ struct AugmentOptions {
 void augment(const Tensor& pixels, const Tensor& indices, const Tensor& epoch, const AugmentOptions& options,
              const Tensor& out);
 
+/// A whole set on a device, and which batch of it is next.
+struct PicturesOnDevice {
+  Tensor pixels;  ///< u8 [size, height, width, channels], dense
+  Tensor labels;  ///< i64 [size]
+  Tensor order;   ///< i64 [size]: the samples of an epoch in order
+  Tensor epoch;   ///< i64 [1]
+  Tensor first;   ///< i64 [1]: where in the order the batch begins
+};
+
+/// The same for the n samples from `first` on, with their labels to `labels`, i64 [n]. Order, epoch and first
+/// are read on the device; the batch must not reach beyond the set.
+void augment(const PicturesOnDevice& pictures, const AugmentOptions& options, const Tensor& out,
+             const Tensor& labels);
+
 }  // namespace dw

@@ -1,5 +1,6 @@
 #include "datasets/image_batches.h"
 
+#include "datasets/device_batches.h"
 #include "kernels/profile.h"
 
 namespace dw {
@@ -22,6 +23,13 @@ Batch ImageBatches::next() {
   batch.labels = Tensor::from(read.labels, {count}, device_);
   augment(pixels, indices, epoch, augmentation_, batch.images);
   return batch;
+}
+
+std::unique_ptr<BatchSource> make_batches(const ImageSet& set, const LoaderOptions& loader,
+                                          const AugmentOptions& augmentation, Device device) {
+  if (device.type == DeviceType::cuda && set.is_held() && set.pixels.size() <= most_bytes_on_device)
+    return std::make_unique<DeviceBatches>(set, loader, augmentation, device);
+  return std::make_unique<ImageBatches>(set, loader, augmentation, device);
 }
 
 }  // namespace dw

@@ -2,7 +2,9 @@
 // there.
 #pragma once
 
-#include "core/trainer.h"
+#include <memory>
+
+#include "core/batches.h"
 #include "datasets/augment.h"
 #include "datasets/loader.h"
 
@@ -24,5 +26,13 @@ class ImageBatches : public BatchSource {
   Device device_;
   Loader loader_;
 };
+
+/// Sets up to this many bytes go to the device as a whole.
+inline constexpr size_t most_bytes_on_device = size_t{4} << 30;
+
+/// Batches of `set`, which must outlive them: on CUDA from the device's own copy of the set (DeviceBatches)
+/// where it is held in memory and not too large; else loaded ahead. The same batches either way.
+std::unique_ptr<BatchSource> make_batches(const ImageSet& set, const LoaderOptions& loader,
+                                          const AugmentOptions& augmentation, Device device);
 
 }  // namespace dw

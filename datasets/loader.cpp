@@ -35,14 +35,19 @@ std::vector<int64_t> epoch_order(int64_t size, uint64_t seed, int64_t epoch) {
   return order;
 }
 
-Loader::Loader(const ImageSet& set, const LoaderOptions& options) : set_(set), options_(options) {
+int64_t batches_in_epoch(const ImageSet& set, const LoaderOptions& options) {
   require(set.size() > 0, "{}: no pictures to load", set.name);
   require(options.batch_size > 0, "batch size {}: expected at least 1", options.batch_size);
-  options_.workers = resolved_workers(options, set);
-  batches_per_epoch_ = options.drop_last ? set.size() / options.batch_size
-                                         : (set.size() + options.batch_size - 1) / options.batch_size;
-  require(batches_per_epoch_ > 0, "{}: {} pictures do not fill one batch of {}", set.name, set.size(),
+  const int64_t batches = options.drop_last ? set.size() / options.batch_size
+                                            : (set.size() + options.batch_size - 1) / options.batch_size;
+  require(batches > 0, "{}: {} pictures do not fill one batch of {}", set.name, set.size(),
           options.batch_size);
+  return batches;
+}
+
+Loader::Loader(const ImageSet& set, const LoaderOptions& options)
+    : set_(set), options_(options), batches_per_epoch_(batches_in_epoch(set, options)) {
+  options_.workers = resolved_workers(options, set);
   const int64_t slots = 1 + options_.workers + std::max<int64_t>(options.prefetch, 0);
   slots_.resize(options_.workers == 0 ? 1 : static_cast<size_t>(slots));
   start();

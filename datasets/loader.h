@@ -31,6 +31,9 @@ struct LoaderOptions {
   int64_t prefetch = 2;  ///< batches ready ahead, beyond one per worker
 };
 
+/// Batches in an epoch. Errors: empty set, batch_size < 1, no full batch when drop_last.
+int64_t batches_in_epoch(const ImageSet& set, const LoaderOptions& options);
+
 /// One batch on the host. Valid until the next call of next() or seek(), or the end of the loader.
 struct ImageBatch {
   int64_t epoch = 0;
@@ -46,7 +49,7 @@ struct ImageBatch {
 /// Not thread-safe itself; destruction at any moment waits only for pictures being decoded.
 class Loader {
  public:
-  /// `set` must outlive the loader. Errors: empty set, batch_size < 1, no full batch when drop_last.
+  /// `set` must outlive the loader. Errors: of batches_in_epoch().
   Loader(const ImageSet& set, const LoaderOptions& options);
   Loader(const Loader&) = delete;
   Loader& operator=(const Loader&) = delete;

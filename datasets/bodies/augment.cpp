@@ -13,6 +13,11 @@ constexpr int64_t padding = 4;
 /// Stream number of these draws, so that they share none with other users of the same seed.
 constexpr uint32_t augment_stream = 0x61756720;
 
+/// Which sample of the set, and which of the pictures in `pixels`.
+struct Picture {
+  int64_t number, place;
+};
+
 /// Where a picture's pixels come from.
 struct Placement {
   int64_t shift_y = 0, shift_x = 0;
@@ -32,24 +37,36 @@ struct AugmentBody {
   HD void operator()(int64_t task) const {
     if constexpr (on_cuda) {
       const int64_t x = task % a.width, y = task / a.width % a.height, image = task / (a.width * a.height);
-      const Placement placement = place(image);
-      const uint8_t* from = source_row(image, y, placement) + source_x(x, placement) * channels;
+      const Picture picture = picture_of(image);
+      if (x == 0 && y == 0) write_label(image, picture);
+      const Placement placement = place(picture);
+      const uint8_t* from = source_row(picture, y, placement) + source_x(x, placement) * channels;
       T* to = static_cast<T*>(a.out) + task * channels;
       for (int c = 0; c < channels; ++c) to[c] = normalised(from[c], c);
     } else {
-      const Placement placement = place(task);
+      const Picture picture = picture_of(task);
+      write_label(task, picture);
+      const Placement placement = place(picture);
       for (int64_t y = 0; y < a.height; ++y) {
         T* to = static_cast<T*>(a.out) + (task * a.height + y) * a.width * channels;
-        write_row(source_row(task, y, placement), placement, to);
+        write_row(source_row(picture, y, placement), placement, to);
       }
     }
   }
 
  private:
-  HD Placement place(int64_t image) const {
+  HD Picture picture_of(int64_t image) const {
+    const int64_t number = a.indices[a.first != nullptr ? *a.first + image : image];
+    return {number, a.first != nullptr ? number : image};
+  }
+  HD void write_label(int64_t image, const Picture& picture) const {
+    if (a.first != nullptr) a.out_labels[image] = a.labels[picture.number];
+  }
+
+  HD Placement place(const Picture& picture) const {
     if (!a.crop && !a.flip) return {};
     const PhiloxKey key{a.seed, augment_stream, static_cast<uint32_t>(*a.epoch)};
-    const PhiloxWords words = philox(key, static_cast<uint64_t>(a.indices[image]));
+    const PhiloxWords words = philox(key, static_cast<uint64_t>(picture.number));
     const auto shift = [](uint32_t word) {
       constexpr uint64_t positions = 2 * padding + 1;
       return static_cast<int64_t>(word * positions >> 32) - padding;
@@ -58,8 +75,9 @@ struct AugmentBody {
             a.flip && (words.word[2] >> 31) != 0};
   }
 
-  HD const uint8_t* source_row(int64_t image, int64_t y, const Placement& placement) const {
-    return a.pixels + (image * a.height + reflected(y + placement.shift_y, a.height)) * a.width * channels;
+  HD const uint8_t* source_row(const Picture& picture, int64_t y, const Placement& placement) const {
+    return a.pixels +
+           (picture.place * a.height + reflected(y + placement.shift_y, a.height)) * a.width * channels;
   }
   HD int64_t source_x(int64_t x, const Placement& placement) const {
     return reflected((placement.flipped ? a.width - 1 - x : x) + placement.shift_x, a.width);
