@@ -67,7 +67,7 @@ Tensor linear(const Tensor& input, const Tensor& weight, const Tensor& bias) {
   require(input.rank() == 2 && weight.rank() == 2 && input.size(1) == weight.size(1),
           "linear expects input [n, i] and weight [o, i], found {} and {}", input.shape(), weight.shape());
   const Tensor product = matmul(input, weight.transpose(0, 1));
-  return bias.defined() ? product + bias : product;
+  return bias.defined() ? product + bias.to(product.dtype()) : product;
 }
 
 Tensor gather_rows(const Tensor& a, const Tensor& index) {

@@ -6,46 +6,11 @@
 #include "core/checkpoint.h"
 #include "core/files.h"
 #include "core/ops.h"
-#include "core/random.h"
 #include "core/tape.h"
 #include "kernels/profile.h"
 
 namespace dw {
 namespace {
-
-// Sums of loss and of right answers over an epoch, kept on the device so that a step need not wait for it.
-class Totals {
- public:
-  explicit Totals(Device device) : sums_(Tensor::zeros({2}, DType::f64, device)) {}
-
-  void add(const Tensor& loss, const Tensor& logits, const Tensor& labels) {
-    const NoGrad pause;
-    const auto count = static_cast<double>(labels.size(0));
-    const Tensor correct = sum(equal(argmax(logits), labels).to(DType::f64)).reshape({1});
-    sums_ =
-        dw::add(sums_, concatenate({multiply(loss.detach().to(DType::f64), count).reshape({1}), correct}, 0));
-    samples_ += count;
-  }
-
-  void restore(double loss, double correct, double samples) {
-    sums_ = Tensor::from(std::vector<double>{loss, correct}, {2}).to(sums_.device());
-    samples_ = samples;
-  }
-
-  struct Values {
-    double loss, correct, samples;
-    double mean_loss() const { return loss / samples; }
-    double accuracy() const { return correct / samples; }
-  };
-  Values values() const {
-    const std::vector<double> sums = sums_.to_vector<double>();
-    return {sums[0], sums[1], samples_};
-  }
-
- private:
-  Tensor sums_;
-  double samples_ = 0;
-};
 
 std::filesystem::path with_suffix(const std::filesystem::path& path, const std::string& suffix) {
   return path.parent_path() / (path.stem().string() + suffix + path.extension().string());
@@ -66,7 +31,15 @@ class Run {
         term_(term),
         plan_(plan),
         observer_(observer),
-        totals_(device_of(module)),
+        device_(device_of(module)),
+        training_step_({.network = module,
+                        .optimizer = optimizer,
+                        .batches = batches,
+                        .term = term,
+                        .loss = plan.loss,
+                        .seed = plan.seed,
+                        .capture = plan.graph.value_or(device_.type == DeviceType::cuda),
+                        .activations = plan.activations}),
         steps_an_epoch_(batches.batches()),
         steps_(plan.epochs * batches.batches()) {}
 
@@ -76,7 +49,8 @@ class Run {
       require(position_.step <= steps_, "the checkpoint is at step {} of a run of {} steps", position_.step,
               steps_);
       has_checkpoint_ = true;
-      totals_.restore(position_.epoch_loss, position_.epoch_correct, position_.epoch_samples);
+      training_step_.totals().restore(
+          {position_.epoch_loss, position_.epoch_correct, position_.epoch_samples});
     }
     if (observer_.on_start) observer_.on_start();
     module_.train();
@@ -109,30 +83,19 @@ class Run {
 
   void step() {
     const ProfiledStep profiled(training_step);
-    const RandomScope randomness(plan_.seed, static_cast<uint32_t>(position_.step));
-    const Batch batch = batches_.next();
-    {
-      Tape tape;
-      const Tensor logits = module_(batch.images);
-      const Tensor loss = plan_.loss ? plan_.loss(batch, logits) : cross_entropy(logits, batch.labels);
-      totals_.add(loss, logits, batch.labels);
-      tape.backward(loss);
-    }
-    if (term_ != nullptr) term_->add_gradients();
     last_rate_ = learning_rate();
-    optimizer_.set_learning_rate(last_rate_);
-    optimizer_.step();
+    training_step_.run(position_.step, last_rate_);
     ++position_.step;
     // Reading the sums waits for the device: on the CPU that is free, on CUDA it is done now and then.
     constexpr int64_t steps_between_reads = 32;
-    if (device_of(module_) == cpu || position_.step % steps_between_reads == 0) {
+    if (device_ == cpu || position_.step % steps_between_reads == 0) {
       const Totals::Values sums = checked_totals();
       if (observer_.on_step) observer_.on_step(position_.step, steps_, sums.mean_loss(), sums.accuracy());
     }
   }
 
   Totals::Values checked_totals() const {
-    const Totals::Values sums = totals_.values();
+    const Totals::Values sums = training_step_.totals().values();
     if (!std::isfinite(sums.loss)) {
       fail("the loss became {} in epoch {} at step {} of {} (learning rate {:.4g}): training stopped{}",
            sums.loss, (position_.step - 1) / steps_an_epoch_ + 1, position_.step, steps_, last_rate_,
@@ -165,7 +128,7 @@ class Run {
     metrics.seconds = position_.epoch_seconds + seconds_since_start();
     position_.epochs.push_back(metrics);
     position_.epoch_loss = position_.epoch_correct = position_.epoch_samples = position_.epoch_seconds = 0;
-    totals_ = Totals(device_of(module_));
+    training_step_.totals().reset();
     started_ = Clock::now();
     if (writes()) write_epoch(metrics);
     if (observer_.on_epoch) observer_.on_epoch(metrics);
@@ -199,7 +162,7 @@ class Run {
   }
 
   void remember_epoch() {
-    const Totals::Values sums = totals_.values();
+    const Totals::Values sums = training_step_.totals().values();
     position_.epoch_loss = sums.loss;
     position_.epoch_correct = sums.correct;
     position_.epoch_samples = sums.samples;
@@ -224,7 +187,8 @@ class Run {
   const TrainingPlan& plan_;
   const TrainingObserver& observer_;
   TrainingPosition position_;
-  Totals totals_;
+  Device device_;
+  TrainingStep training_step_;
   int64_t steps_an_epoch_;
   int64_t steps_;
   double last_rate_ = 0;

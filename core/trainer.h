@@ -14,45 +14,10 @@
 #include <string>
 #include <vector>
 
-#include "core/module.h"
-#include "core/optimizer.h"
 #include "core/schedule.h"
+#include "core/training_step.h"
 
 namespace dw {
-
-/// Images [n, c, h, w], normalised, and labels i64 [n], on the training device.
-struct Batch {
-  Tensor images;
-  Tensor labels;
-};
-
-/// Where batches come from. What a batch holds depends on (epoch, batch) alone, never on what was read
-/// before.
-class BatchSource {
- public:
-  BatchSource() = default;
-  BatchSource(const BatchSource&) = delete;
-  BatchSource& operator=(const BatchSource&) = delete;
-  virtual ~BatchSource() = default;
-  /// Batches in an epoch, at least 1.
-  virtual int64_t batches() const = 0;
-  /// The next next() gives this batch.
-  virtual void seek(int64_t epoch, int64_t batch) = 0;
-  virtual Batch next() = 0;
-};
-
-/// Something besides the task loss that pulls on the parameters: the watermark.
-class GradientTerm {
- public:
-  GradientTerm() = default;
-  GradientTerm(const GradientTerm&) = delete;
-  GradientTerm& operator=(const GradientTerm&) = delete;
-  virtual ~GradientTerm() = default;
-  /// Adds to grad() of the parameters; called after backward and before the optimizer.
-  virtual void add_gradients() = 0;
-  /// The loss at the last add_gradients(); waits for the device.
-  virtual double loss() = 0;
-};
 
 struct EpochMetrics {
   int64_t epoch = 0;  ///< from 1
@@ -77,9 +42,11 @@ struct TrainingPlan {
   int64_t epochs = 8;
   double learning_rate = 0.1;
   Schedule schedule = one_cycle_schedule();
-  /// The task's loss, a scalar; empty: cross-entropy with the labels.
-  std::function<Tensor(const Batch& batch, const Tensor& logits)> loss = {};
+  LossFunction loss = {};  ///< empty: cross-entropy with the labels
   uint64_t seed = 1;
+  /// Capture the step and replay it (core/training_step.h); not given: on CUDA.
+  std::optional<bool> graph = {};
+  DType activations = DType::f32;               ///< or bf16 (core/mixed_precision.h)
   std::filesystem::path model_path;             ///< empty: nothing is written
   std::map<std::string, std::string> metadata;  ///< of the model files
   /// Everything that decides the run's bits, in words: a resume with another one is an Error.

@@ -90,9 +90,11 @@ void add_common_options(CLI::App& app, CommonOptions& options) {
   app.add_option("--device", options.device, "Where to compute: auto takes a GPU where there is one")
       ->check(CLI::IsMember({"auto", "cuda", "cpu"}))
       ->capture_default_str();
-  app.add_option("--precision", options.precision,
-                 "On a GPU: fp32, or tf32 for faster, coarser products of float32 values")
-      ->check(CLI::IsMember({"fp32", "tf32"}))
+  app.add_option(
+         "--precision", options.precision,
+         "fp32; tf32: on a GPU faster, coarser products of float32 values; bf16: training computes in "
+         "bfloat16, weights stay float32")
+      ->check(CLI::IsMember({"fp32", "tf32", "bf16"}))
       ->capture_default_str();
   app.add_option("--threads", options.threads, "CPU threads; 0: one per core")
       ->check(CLI::Range(0, 4096))
@@ -103,7 +105,9 @@ void add_common_options(CLI::App& app, CommonOptions& options) {
 
 void apply_common_options(const CommonOptions& options) {
   if (options.threads > 0) set_thread_count(options.threads);
-  set_precision(options.precision == "tf32" ? Precision::tf32 : Precision::fp32);
+  set_precision(options.precision == "bf16"   ? Precision::bf16
+                : options.precision == "tf32" ? Precision::tf32
+                                              : Precision::fp32);
   set_progress_quiet(options.quiet);
 }
 

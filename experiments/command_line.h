@@ -17,7 +17,7 @@ namespace dw {
 struct CommonOptions {
   uint64_t seed = 0;
   std::string device = "auto";     ///< "auto", "cuda" or "cpu"
-  std::string precision = "fp32";  ///< "fp32" or "tf32": of matrix products and convolutions on CUDA
+  std::string precision = "fp32";  ///< "fp32", "tf32" or "bf16" (kernels/precision.h)
   int threads = 0;                 ///< CPU threads; 0: one per core
   bool json = false;               ///< the result as one JSON object on stdout
   bool quiet = false;              ///< no progress, no messages

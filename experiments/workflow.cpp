@@ -8,6 +8,7 @@
 #include "core/tape.h"
 #include "datasets/image_batches.h"
 #include "experiments/progress.h"
+#include "kernels/precision.h"
 
 namespace dw {
 namespace {
@@ -63,6 +64,7 @@ std::string fingerprint_of(const Dataset& data, const TrainingRequest& request, 
       "{} on {} {} epochs {} batch {} rate {} decay {} schedule {} augment {} seed {}", request.network,
       data.digest, data.train.size(), recipe.epochs, recipe.batch, recipe.learning_rate, recipe.weight_decay,
       recipe.schedule, name_of(augmentation), request.seed);
+  if (precision() != Precision::fp32) text += fmt::format(" precision {}", name_of(precision()));
   if (mark) {
     const std::vector<uint8_t> bytes = canonical_bytes(*mark);
     text += fmt::format(" {} mark {:.16} of {} bits key {:.16}", mark->scheme,
@@ -76,6 +78,12 @@ std::string fingerprint_of(const Dataset& data, const TrainingRequest& request, 
                         request.distillation.temperature, request.distillation.alpha,
                         request.distillation.soft_only ? " soft only" : "");
   return text;
+}
+
+std::unique_ptr<BatchSource> test_batches(const ImageSet& set, const ChannelStatistics& statistics,
+                                          Device device) {
+  return make_batches(set, {.batch_size = evaluation_batch, .shuffle = false},
+                      {Augmentation::none, statistics, 0}, device);
 }
 
 void require_fits(const std::filesystem::path& path, const NetworkSpec& found, const NetworkSpec& data) {
@@ -178,11 +186,10 @@ std::vector<int64_t> predictions_of(const Model& model, const ImageSet& set, Dev
   const std::unique_ptr<Module> network = network_of(model);
   network->to(device);
   network->train(false);
-  ImageBatches batches(set, {.batch_size = evaluation_batch, .shuffle = false},
-                       {Augmentation::none, statistics_of(model), 0}, device);
+  const std::unique_ptr<BatchSource> batches = test_batches(set, statistics_of(model), device);
   std::vector<int64_t> predictions;
-  for (int64_t i = 0; i < batches.batches(); ++i) {
-    const std::vector<int64_t> some = argmax((*network)(batches.next().images)).to_vector<int64_t>();
+  for (int64_t i = 0; i < batches->batches(); ++i) {
+    const std::vector<int64_t> some = argmax((*network)(batches->next().images)).to_vector<int64_t>();
     predictions.insert(predictions.end(), some.begin(), some.end());
   }
   return predictions;
@@ -204,14 +211,11 @@ Task task_of(const Dataset& data, Device device) {
   task.name = data.name;
   task.classes = static_cast<int64_t>(data.train.classes.size());
   task.training = [&data, device](int64_t batch_size, uint64_t seed) -> std::unique_ptr<BatchSource> {
-    return std::make_unique<ImageBatches>(data.train, LoaderOptions{.batch_size = batch_size, .seed = seed},
-                                          AugmentOptions{default_augmentation(data), data.statistics, seed},
-                                          device);
+    return make_batches(data.train, {.batch_size = batch_size, .seed = seed},
+                        {default_augmentation(data), data.statistics, seed}, device);
   };
   task.test = [&data, device]() -> std::unique_ptr<BatchSource> {
-    return std::make_unique<ImageBatches>(data.test,
-                                          LoaderOptions{.batch_size = evaluation_batch, .shuffle = false},
-                                          AugmentOptions{Augmentation::none, data.statistics, 0}, device);
+    return test_batches(data.test, data.statistics, device);
   };
   return task;
 }
@@ -261,13 +265,13 @@ TrainedNetwork run_training(const Dataset& data, const TrainingRequest& request,
 
   const Recipe& recipe = request.recipe;
   const Augmentation augmentation = request.augmentation.value_or(default_augmentation(data));
-  ImageBatches batches(data.train, {.batch_size = recipe.batch, .seed = request.seed},
-                       {augmentation, statistics, request.seed}, request.device);
-  const std::unique_ptr<BatchSource> marked_batches = embedding ? embedding->batches(batches) : nullptr;
-  BatchSource& source = marked_batches ? *marked_batches : batches;
+  const std::unique_ptr<BatchSource> batches =
+      make_batches(data.train, {.batch_size = recipe.batch, .seed = request.seed},
+                   {augmentation, statistics, request.seed}, request.device);
+  const std::unique_ptr<BatchSource> marked_batches = embedding ? embedding->batches(*batches) : nullptr;
+  BatchSource& source = marked_batches ? *marked_batches : *batches;
   GradientTerm* const term = embedding ? embedding->term() : nullptr;
-  ImageBatches test(data.test, {.batch_size = evaluation_batch, .shuffle = false},
-                    {Augmentation::none, statistics, 0}, request.device);
+  const std::unique_ptr<BatchSource> test = test_batches(data.test, statistics, request.device);
   Sgd optimizer(network.parameters(),
                 {.momentum = 0.9, .nesterov = true, .weight_decay = recipe.weight_decay});
 
@@ -277,6 +281,8 @@ TrainedNetwork run_training(const Dataset& data, const TrainingRequest& request,
   plan.schedule = schedule_named(recipe.schedule);
   if (teacher.network) plan.loss = distillation_from(*teacher.network, request.distillation);
   plan.seed = request.seed;
+  plan.graph = request.graph;
+  if (precision() == Precision::bf16) plan.activations = DType::bf16;
   plan.model_path = request.out;
   plan.metadata = model_metadata(data, spec, statistics, request.seed);
   plan.fingerprint = fingerprint_of(data, request, augmentation, trained.mark, commitment);
@@ -294,7 +300,7 @@ TrainedNetwork run_training(const Dataset& data, const TrainingRequest& request,
     if (request.epoch_lines) bar.message(epoch_line(metrics, recipe.epochs, term != nullptr));
   };
   observer.stop_requested = stop_requested;
-  trained.result = train(network, optimizer, source, &test, term, plan, observer);
+  trained.result = train(network, optimizer, source, test.get(), term, plan, observer);
   return trained;
 }
 
@@ -349,10 +355,9 @@ Evaluation evaluate_model(const LoadedModel& model, const ImageSet& set, Device 
           "the model reads {}x{} pictures of {} channels in {} classes, the data set has {}x{}, {} and {}",
           spec.width, spec.height, spec.channels, spec.classes, set.width, set.height, set.channels,
           set.classes.size());
-  ImageBatches batches(set, {.batch_size = evaluation_batch, .shuffle = false},
-                       {Augmentation::none, model.statistics, 0}, device);
-  Progress bar("evaluating", static_cast<uint64_t>(batches.batches()), "batches");
-  return evaluate(*model.network, batches, [&](int64_t, int64_t) { bar.advance(); });
+  const std::unique_ptr<BatchSource> batches = test_batches(set, model.statistics, device);
+  Progress bar("evaluating", static_cast<uint64_t>(batches->batches()), "batches");
+  return evaluate(*model.network, *batches, [&](int64_t, int64_t) { bar.advance(); });
 }
 
 }  // namespace dw

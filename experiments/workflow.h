@@ -46,6 +46,7 @@ struct TrainingRequest {
   Device device;
   std::filesystem::path out;  ///< empty: nothing is written
   bool resume = false;
+  std::optional<bool> graph;  ///< capture the training step (TrainingPlan::graph)
   std::filesystem::path key;  ///< empty: no mark
   std::string scheme = "deepwater";
   SchemeOptions scheme_options;

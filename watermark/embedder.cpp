@@ -6,6 +6,7 @@
 #include <cmath>
 #include <span>
 
+#include "kernels/graph.h"
 #include "kernels/profile.h"
 #include "watermark/bodies/distribution_matching.h"
 #include "watermark/carrier.h"
@@ -262,18 +263,24 @@ const Mark& Embedder::mark() const {
   return implementation_->mark;
 }
 
-void Embedder::add_gradients() {
+void Embedder::bind() {
   implementation_->point_to_gradients();
-  const MatchingArguments& arguments = implementation_->arguments;
+}
+
+void Embedder::add_gradients() {
+  if (!Graph::is_capturing()) bind();
   const Device device = implementation_->device;
   const Stream stream = current_stream(device);
   profiled(
       stream, "match_distributions", [&] { return implementation_->floor(); },
       [&] {
-        if (device.type == DeviceType::cpu)
-          cpu_backend::match_distributions(stream, arguments);
-        else
-          cuda_backend::match_distributions(stream, arguments);
+        if (device.type == DeviceType::cpu) {
+          queue_on_cpu([stream, arguments = implementation_->arguments] {
+            cpu_backend::match_distributions(stream, arguments);
+          });
+        } else {
+          cuda_backend::match_distributions(stream, implementation_->arguments);
+        }
       });
 }
 

@@ -5,7 +5,8 @@
 #include <string>
 #include <vector>
 
-#include "core/trainer.h"
+#include "core/gradient_term.h"
+#include "core/module.h"
 #include "watermark/claim.h"
 #include "watermark/key.h"
 #include "watermark/target.h"
@@ -50,6 +51,8 @@ class Embedder : public GradientTerm {
   void add_gradients() override;
   /// L at the last add_gradients().
   double loss() override;
+  bool can_be_captured() const override { return true; }
+  void bind() override;
 
  private:
   struct Implementation;

@@ -10,7 +10,9 @@
 #include <string_view>
 #include <vector>
 
-#include "core/trainer.h"
+#include "core/batches.h"
+#include "core/gradient_term.h"
+#include "core/module.h"
 #include "watermark/claim.h"
 #include "watermark/model.h"
 #include "watermark/reader.h"

@@ -13,7 +13,7 @@ namespace dw {
 namespace {
 
 struct Options {
-  std::string network = "wrn-10-1", data, recipe = "short", schedule, augmentation;
+  std::string network = "wrn-10-1", data, recipe = "short", schedule, augmentation, graph = "auto";
   int64_t epochs = 0, batch = 0, image_size = 0, limit = 0;
   double rate = 0, decay = -1;
   std::filesystem::path out, key;
@@ -38,6 +38,7 @@ TrainingRequest request_of(const Options& options) {
   request.device = parse_device(options.common.device);
   request.out = options.out;
   request.resume = options.resume;
+  if (options.graph != "auto") request.graph = options.graph == "on";
   request.key = options.key;
   request.scheme = scheme_named(options.marking.scheme).name();
   if (options.key.empty() && (request.scheme != "deepwater" || !options.marking.options.empty()))
@@ -138,6 +139,10 @@ void add_train_command(CLI::App& program, Action& action) {
   app.add_option("--limit", options->limit, "Use at most this many training images, balanced over classes")
       ->check(CLI::PositiveNumber);
   app.add_flag("--resume", options->resume, "Continue from the checkpoint beside --out where there is one");
+  app.add_option("--graph", options->graph,
+                 "Capture the training step once and replay it, with the same bits: auto does so on a GPU")
+      ->check(CLI::IsMember({"auto", "on", "off"}))
+      ->capture_default_str();
   add_profile_options(app, options->profile);
   add_common_options(app, options->common);
   app.footer(fmt::format(R"(Examples:

@@ -98,6 +98,8 @@ class StrongerTerm : public GradientTerm {
     }
   }
   double loss() override { return factor_ * term_.loss(); }
+  bool can_be_captured() const override { return term_.can_be_captured(); }
+  void bind() override { term_.bind(); }
 
  private:
   GradientTerm& term_;

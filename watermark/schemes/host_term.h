@@ -5,7 +5,8 @@
 #include <span>
 #include <vector>
 
-#include "core/trainer.h"
+#include "core/gradient_term.h"
+#include "core/module.h"
 
 namespace dw {
 

@@ -6,7 +6,8 @@
 #include <span>
 #include <vector>
 
-#include "core/trainer.h"
+#include "core/gradient_term.h"
+#include "core/module.h"
 #include "watermark/claim.h"
 #include "watermark/key.h"
 #include "watermark/target.h"
