@@ -1,0 +1,274 @@
+#!/usr/bin/env bash
+# Everything a GPU machine is to be asked: tests, sanitizer, training, benchmarks, an experiment. Each step's result goes
+# to the record of docs/gpu.md. Runs in a checkout, which it builds first, and in an unpacked package as it is.
+set -uo pipefail
+
+usage() {
+  cat <<'HELP'
+tests/gpu.sh [OPTION...]
+
+  --dry-run       print every command, run none; needs neither GPU nor build
+  --device DEV    cuda (default), or cpu: the same path at small sizes, to test the script itself
+  --root DIR      a checkout or an unpacked package; default: where this script lies
+  --build DIR     build folder of a checkout; default: ROOT/build
+  --skip-build    take a checkout's programs as they are
+  --record FILE   file with the record; default: ROOT/docs/gpu.md for a checkout's CUDA run, else OUT/record.md
+  --out DIR       folder for logs and models; default: a new one under /tmp
+  --python PY     a Python that may have PyTorch, to compare with; default: python3
+  --only NAME     only this step, as often as needed
+  --help          this text
+
+Exit code 0: every step passed or could not run here; 1: one failed; 2: wrong arguments. A failed step ends nothing: the
+rest still runs.
+HELP
+}
+
+say() { printf 'gpu.sh: %s\n' "$*" >&2; }
+wrong() {
+  say "$@"
+  exit 2
+}
+
+device=cuda root='' build='' record='' out='' python=python3 dry_run=false skip_build=false only=()
+while [[ $# -gt 0 ]]; do
+  case $1 in
+    --dry-run) dry_run=true ;;
+    --skip-build) skip_build=true ;;
+    --help | -h)
+      usage
+      exit 0
+      ;;
+    --device | --root | --build | --record | --out | --python | --only)
+      [[ $# -gt 1 ]] || wrong "$1 expects a value"
+      case $1 in
+        --device) device=$2 ;;
+        --root) root=$2 ;;
+        --build) build=$2 ;;
+        --record) record=$2 ;;
+        --out) out=$2 ;;
+        --python) python=$2 ;;
+        --only) only+=("$2") ;;
+      esac
+      shift
+      ;;
+    *) wrong "unknown argument '$1'; see --help" ;;
+  esac
+  shift
+done
+[[ $device == cuda || $device == cpu ]] || wrong "--device expects cuda or cpu, found '$device'"
+
+# A package has bin/deepwater at its root; the script may lie some folders below that.
+find_root() {
+  local folder
+  folder=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
+  while [[ $folder != / ]]; do
+    if [[ -x $folder/bin/deepwater || -f $folder/CMakeLists.txt && -d $folder/kernels ]]; then
+      printf '%s\n' "$folder"
+      return
+    fi
+    folder=$(dirname -- "$folder")
+  done
+  return 1
+}
+if [[ -z $root ]]; then root=$(find_root) || wrong "no checkout and no package around this script; see --root"; fi
+[[ -d $root ]] || wrong "--root: there is no folder '$root'"
+root=$(cd -- "$root" && pwd -P)
+checkout=false
+[[ -f $root/CMakeLists.txt && ! -x $root/bin/deepwater ]] && checkout=true
+if $checkout; then
+  build=${build:-$root/build}
+  programs=$build tests=$build/tests/deepwater_tests
+else
+  programs=$root/bin tests=$root/bin/deepwater_tests
+fi
+if ! $dry_run && [[ -z $out ]]; then out=$(mktemp -d /tmp/deepwater-gpu.XXXXXX); fi
+out=${out:-OUT}
+if [[ -z $record ]]; then
+  if $checkout && [[ $device == cuda ]]; then record=$root/docs/gpu.md; else record=$out/record.md; fi
+fi
+export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
+
+failed=0
+figures=() # steps whose output belongs into the record
+
+wanted() {
+  [[ ${#only[@]} -eq 0 ]] && return 0
+  local name
+  for name in "${only[@]}"; do [[ $name == "$1" ]] && return 0; done
+  return 1
+}
+
+# A command as a person would type it, with what differs from machine to machine taken out.
+typed() {
+  local line='' word
+  for word in "$@"; do
+    [[ $word =~ ^[A-Za-z0-9_./:=,+@-]+$ ]] || word="'$word'"
+    line+="$word "
+  done
+  line=${line% }
+  line=${line//"$programs/"/}
+  line=${line//"$tests"/deepwater_tests}
+  line=${line//"$root/"/}
+  line=${line//"$root"/.}
+  line=${line//"$out/"/OUT\/}
+  printf '%s' "$line"
+}
+
+# The line of one step in the record: step | command | result | date | commit | device.
+write_row() {
+  local name=$1 command=$2 result=$3 commit gpu row
+  commit=$("$programs/deepwater" --version 2>/dev/null | sed -n 's/.*(\(.*\))/\1/p')
+  gpu=$(gpu_name)
+  row="| $name | \`${command//|/\\|}\` | $result | $(date -u +%F) | ${commit:-unknown} | $gpu |"
+  ROW=$row awk -v name="$name" '
+    /<!-- record: begin -->/ { inside = 1 }
+    /<!-- record: end -->/ { if (inside && !done) print ENVIRON["ROW"]; inside = 0 }
+    inside && index($0, "| " name " |") == 1 { print ENVIRON["ROW"]; done = 1; next }
+    { print }' "$record" >"$record.new" && mv -- "$record.new" "$record"
+}
+
+gpu_name() {
+  if [[ $device == cpu ]]; then
+    printf 'none (cpu)'
+  else
+    nvidia-smi --query-gpu=name,driver_version --format=csv,noheader 2>/dev/null | head -n 1 | tr ',' ' ' |
+      grep . || printf 'unknown GPU'
+  fi
+}
+
+# The tables that the benchmarks printed, in place of those of an earlier run.
+write_figures() {
+  [[ ${#figures[@]} -gt 0 ]] || return 0
+  local name
+  for name in "${figures[@]}"; do
+    printf '\n%s\n```\n' "**$name**"
+    cat -- "$out/$name.log"
+    printf '```\n'
+  done >"$out/figures.md"
+  awk -v figures="$out/figures.md" '
+    { if (!inside) print }
+    /<!-- figures: begin -->/ { inside = 1; while ((getline line < figures) > 0) print line }
+    /<!-- figures: end -->/ { if (inside) print; inside = 0 }' "$record" >"$record.new" &&
+    mv -- "$record.new" "$record"
+}
+
+start_record() {
+  mkdir -p -- "$out" "$(dirname -- "$record")"
+  [[ -f $record ]] && grep -q '<!-- record: begin -->' "$record" && return
+  cat >>"$record" <<'MARKDOWN'
+<!-- record: begin -->
+| step | command | result | date | commit | device |
+|---|---|---|---|---|---|
+<!-- record: end -->
+<!-- figures: begin -->
+<!-- figures: end -->
+MARKDOWN
+}
+
+# The last line that says something, short enough for a table.
+summary_of() {
+  sed 's/\x1b\[[0-9;]*m//g' "$1" | grep -v '^[[:space:]]*$' | grep -v '^\[doctest\] Status' | tail -n 1 |
+    cut -c 1-160 | tr '|' '/'
+}
+
+# step NAME COMMAND...: runs it, keeps its output, records what came of it.
+step() {
+  local name=$1 code started=$SECONDS
+  shift
+  wanted "$name" || return 0
+  if $dry_run; then
+    printf '%-14s %s\n' "$name" "$(typed "$@")"
+    return
+  fi
+  say "$name: $(typed "$@")"
+  "$@" >"$out/$name.log" 2>&1
+  code=$?
+  local result
+  if [[ $code -eq 0 ]]; then
+    result="passed in $((SECONDS - started)) s; $(summary_of "$out/$name.log")"
+  else
+    result="**failed** (exit code $code); $(summary_of "$out/$name.log")"
+    failed=1
+    say "$name failed; its output is $out/$name.log"
+  fi
+  write_row "$name" "$(typed "$@")" "${result%; }"
+  return $code
+}
+
+# Steps that print figures worth keeping.
+measure() {
+  step "$@" && ! $dry_run && wanted "$1" && figures+=("$1")
+  return 0
+}
+
+# has PROGRAM: for a step that this machine or this build may be unable to run.
+has() {
+  $dry_run || command -v "$1" >/dev/null || {
+    say "skipped: there is no $1 here"
+    return 1
+  }
+}
+
+if [[ $device == cpu ]]; then
+  data=synthetic:train=256,test=64 epochs=1 batch=32 bench=(--rounds 1 --steps 1)
+  test_cases='training graph*,graph*,bf16*,random*,datasets: batches*,datasets: a captured*'
+  network=lenet-5
+else
+  data=synthetic:train=8192,test=1024 epochs=3 batch=64 bench=()
+  test_cases='*'
+  network=wrn-10-4
+fi
+kernel_cases='CUDA*,bodies:*,training graph*,bf16*,datasets: batches*,embedding kernel*'
+[[ $device == cpu ]] && kernel_cases='bodies: many tensors*'
+
+$dry_run || start_record
+
+if $checkout && ! $skip_build; then
+  cuda=ON
+  [[ $device == cpu ]] && cuda=AUTO
+  step configure cmake -S "$root" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DDEEPWATER_CUDA=$cuda
+  step build cmake --build "$build" --parallel "$(nproc)" || exit 1
+fi
+if ! $dry_run && [[ ! -x $programs/deepwater || ! -x $tests ]]; then
+  say "expected programs deepwater and deepwater_tests, found none: $programs/deepwater, $tests"
+  exit 1
+fi
+if [[ $device == cuda ]] && ! $dry_run && ! nvidia-smi -L >/dev/null 2>&1; then
+  say "no GPU answers (nvidia-smi -L); --dry-run shows what would run, --device cpu tries it without"
+  exit 1
+fi
+
+step tests "$tests" --test-case="$test_cases"
+if has compute-sanitizer; then
+  for tool in memcheck racecheck initcheck; do
+    step "$tool" compute-sanitizer --tool "$tool" --error-exitcode 99 "$tests" --test-case="$kernel_cases"
+  done
+fi
+
+train() {
+  local name=$1
+  shift
+  step "$name" "$programs/deepwater" train --net "$network" --data "$data" --epochs "$epochs" --batch "$batch" --seed 1 \
+    --device "$device" --out "$out/$name/model.safetensors" "$@"
+}
+train train-eager --graph off
+train train-graph --graph on
+step same-bits cmp -- "$out/train-eager/model.safetensors" "$out/train-graph/model.safetensors"
+train train-tf32 --precision tf32
+train train-bf16 --precision bf16
+step keygen "$programs/deepwater" keygen --owner "Deep Water" --bits 128 --out "$out/owner.key"
+train train-marked --key "$out/owner.key" --strength 5
+step prune "$programs/deepwater" prune --fraction 0.65 "$out/train-marked/model.safetensors" "$out/pruned.safetensors"
+step verify "$programs/deepwater" verify --claim "$out/owner.claim.json" --key "$out/owner.key" \
+  "$out/pruned.safetensors"
+step experiment "$programs/from-scratch" --preset smoke --device "$device" --out "$out/experiment"
+
+measure bench-step "$programs/bench_step" --device "$device" --python "$python" "${bench[@]}"
+if $dry_run || "$programs/deepwater" bench --help >/dev/null 2>&1; then
+  measure bench "$programs/deepwater" bench --device "$device"
+fi
+
+$dry_run && exit 0
+write_figures
+say "the record is $record, the logs are in $out"
+exit $failed
