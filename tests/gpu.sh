@@ -218,7 +218,7 @@ else
   test_cases='*'
   network=wrn-10-4
 fi
-kernel_cases='CUDA*,bodies:*,training graph*,bf16*,datasets: batches*,embedding kernel*'
+kernel_cases='CUDA*,bodies:*,training graph*,bf16*,datasets: batches*,embedding*'
 [[ $device == cpu ]] && kernel_cases='bodies: many tensors*'
 
 $dry_run || start_record
