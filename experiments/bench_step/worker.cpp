@@ -7,11 +7,13 @@
 #include <cstdio>
 #include <iostream>
 #include <nlohmann/json.hpp>
+#include <optional>
 
+#include "core/mixed_precision.h"
 #include "core/ops.h"
-#include "core/optimizer.h"
 #include "core/random.h"
 #include "core/tape.h"
+#include "core/training_step.h"
 #include "datasets/image_batches.h"
 #include "experiments/median.h"
 #include "kernels/graph.h"
@@ -43,6 +45,18 @@ ImageSet drawn_pictures(const NetworkSpec& spec) {
   return set;
 }
 
+// The same batch again and again.
+class OneBatch : public BatchSource {
+ public:
+  explicit OneBatch(const Batch& batch) : batch_(batch) {}
+  int64_t batches() const override { return 1; }
+  void seek(int64_t, int64_t) override {}
+  Batch next() override { return batch_; }
+
+ private:
+  const Batch& batch_;
+};
+
 class OurStep {
  public:
   OurStep(const json& request, Device device)
@@ -52,7 +66,10 @@ class OurStep {
     spec_.height = request.at("height");
     spec_.width = request.at("width");
     const std::string variant = request.at("variant");
-    set_precision(variant == "tf32" ? Precision::tf32 : Precision::fp32);
+    set_precision(variant == "bf16"   ? Precision::bf16
+                  : variant == "tf32" ? Precision::tf32
+                                      : Precision::fp32);
+    if (variant == "bf16") activations_ = DType::bf16;
     network_ = make_network(spec_);
     network_->initialize(1);
     network_->train(training_);
@@ -64,7 +81,7 @@ class OurStep {
     fixed_.labels = Tensor::from(labels, {batch_}, device);
     if (training_) {
       optimizer_ = std::make_unique<Sgd>(network_->parameters(), Sgd::Options{});
-      optimizer_->set_learning_rate(0.01);
+      optimizer_->set_learning_rate(rate);
     }
     // A strength that also the smaller network has room for.
     if (variant == "marked")
@@ -99,19 +116,27 @@ class OurStep {
   }
 
  private:
+  static constexpr double rate = 0.01;
+
   // Milliseconds of it that the mark took.
   double once(bool with_data) {
     const ProfiledStep profiled(training_ ? training_step : evaluation_step);
-    const Batch batch = with_data ? loaded() : fixed_;
+    if (device_ != cpu && !Profile::is_active()) {
+      if (training_)
+        captured_step(with_data).run(steps_done_++, rate);
+      else
+        infer_captured();
+      return 0;
+    }
+    const Batch batch = with_data ? batches().next() : fixed_;
     if (!training_) {
       static_cast<void>((*network_)(batch.images));
       return 0;
     }
-    if (device_ != cpu && !Profile::is_active()) {
-      replay(batch);
-      return 0;
+    {
+      Tape tape;
+      tape.backward(cross_entropy((*network_)(batch.images), batch.labels));
     }
-    learn(batch);
     double mark = 0;
     if (embedder_) {
       const Clock::time_point start = Clock::now();
@@ -122,51 +147,62 @@ class OurStep {
     return mark;
   }
 
-  void learn(const Batch& batch) {
-    Tape tape;
-    tape.backward(cross_entropy((*network_)(batch.images), batch.labels));
+  // As `deepwater train` does it on CUDA: the whole step one graph, the pictures on the device.
+  TrainingStep& captured_step(bool with_data) {
+    std::unique_ptr<TrainingStep>& step = captured_[with_data ? 1 : 0];
+    if (!step)
+      step = std::make_unique<TrainingStep>(StepParts{.network = *network_,
+                                                      .optimizer = *optimizer_,
+                                                      .batches = with_data ? batches() : one_batch_,
+                                                      .term = embedder_.get(),
+                                                      .capture = true,
+                                                      .activations = activations_});
+    return *step;
   }
 
-  // The step as one graph, of the fixed batch's tensors.
-  void replay(const Batch& batch) {
-    if (!graph_) {
-      const auto step = [this] {
-        learn(fixed_);
-        optimizer_->step();
-      };
-      step();
-      graph_ = std::make_unique<Graph>(Graph::capture(device_, step));
-    }
-    if (batch.images.raw_data() != fixed_.images.raw_data()) {
-      fixed_.images.copy_from(batch.images);
-      fixed_.labels.copy_from(batch.labels);
-    }
+  // The first runs fill pools and caches.
+  void infer_captured() {
+    const auto infer = [this] {
+      const auto forward = [this] { output_ = (*network_)(fixed_.images.to(activations_)); };
+      output_ = Tensor();
+      if (!mixed_) return forward();
+      mixed_->compute(forward);
+    };
+    if (activations_ != DType::f32 && !mixed_) mixed_.emplace(*network_);
+    constexpr int64_t eager_runs = 2;
+    if (steps_done_++ < eager_runs) return infer();
+    if (!graph_) graph_ = std::make_unique<Graph>(Graph::capture(device_, infer));
     graph_->replay();
   }
 
-  Batch loaded() {
+  BatchSource& batches() {
     if (!batches_) {
       pictures_ = drawn_pictures(spec_);
       AugmentOptions augmentation;
       augmentation.augmentation = spec_.channels == 1 ? Augmentation::crop : Augmentation::standard;
       augmentation.statistics = {{0.5F, 0.5F, 0.5F}, {0.29F, 0.29F, 0.29F}};
-      batches_ = std::make_unique<ImageBatches>(
-          pictures_, LoaderOptions{.batch_size = batch_, .drop_last = true}, augmentation, device_);
+      batches_ = make_batches(pictures_, {.batch_size = batch_, .drop_last = true}, augmentation, device_);
     }
-    return batches_->next();
+    return *batches_;
   }
 
   Device device_;
   bool training_;
   int64_t batch_;
+  DType activations_ = DType::f32;
   NetworkSpec spec_;
   std::unique_ptr<Module> network_;
   Batch fixed_;
+  OneBatch one_batch_{fixed_};
   std::unique_ptr<Sgd> optimizer_;
   std::unique_ptr<Embedder> embedder_;
-  std::unique_ptr<Graph> graph_;
   ImageSet pictures_;
-  std::unique_ptr<ImageBatches> batches_;
+  std::unique_ptr<BatchSource> batches_;
+  int64_t steps_done_ = 0;
+  std::optional<MixedPrecision> mixed_;  // of inference, with its output
+  Tensor output_;
+  std::unique_ptr<TrainingStep> captured_[2];  // on one batch, and with data
+  std::unique_ptr<Graph> graph_;
 };
 
 // The rate of a large square matrix product, the best of several: what this machine can do at all.
