@@ -46,7 +46,7 @@ struct ConvSizes {
 };
 
 template <typename Shape>
-Shape in_f32(Shape shape) {
+Shape as_f32(Shape shape) {
   shape.dtype = DType::f32;
   return shape;
 }
@@ -55,7 +55,7 @@ void conv_forward(Stream stream, const ConvShape& shape, const void* in, const v
   if (shape.dtype != DType::bf16) return wide().conv_forward(stream, shape, in, weight, out);
   const ConvSizes sizes(shape);
   const Widened x(stream, in, sizes.in), w(stream, weight, sizes.weight), y(sizes.out);
-  wide().conv_forward(stream, in_f32(shape), x.data(), w.data(), y.data());
+  wide().conv_forward(stream, as_f32(shape), x.data(), w.data(), y.data());
   y.round(stream, out);
 }
 
@@ -65,7 +65,7 @@ void conv_backward_data(Stream stream, const ConvShape& shape, const void* out_g
     return wide().conv_backward_data(stream, shape, out_gradient, weight, in_gradient);
   const ConvSizes sizes(shape);
   const Widened y(stream, out_gradient, sizes.out), w(stream, weight, sizes.weight), x(sizes.in);
-  wide().conv_backward_data(stream, in_f32(shape), y.data(), w.data(), x.data());
+  wide().conv_backward_data(stream, as_f32(shape), y.data(), w.data(), x.data());
   x.round(stream, in_gradient);
 }
 
@@ -75,7 +75,7 @@ void conv_backward_weight(Stream stream, const ConvShape& shape, const void* in,
     return wide().conv_backward_weight(stream, shape, in, out_gradient, weight_gradient);
   const ConvSizes sizes(shape);
   const Widened x(stream, in, sizes.in), y(stream, out_gradient, sizes.out), w(sizes.weight);
-  wide().conv_backward_weight(stream, in_f32(shape), x.data(), y.data(), w.data());
+  wide().conv_backward_weight(stream, as_f32(shape), x.data(), y.data(), w.data());
   w.round(stream, weight_gradient);
 }
 
@@ -86,48 +86,54 @@ void matmul(Stream stream, const MatmulShape& s, const void* a, const void* b, v
   };
   const Widened left(stream, a, span(s.stride_a, s.m, s.k)), right(stream, b, span(s.stride_b, s.k, s.n)),
       product(stream, s.beta == 0 ? nullptr : c, span(s.stride_c, s.m, s.n));
-  wide().matmul(stream, in_f32(s), left.data(), right.data(), product.data());
+  wide().matmul(stream, as_f32(s), left.data(), right.data(), product.data());
   product.round(stream, c);
 }
 
-void batch_norm_training(Stream stream, const BatchNormShape& shape, const void* in, const void* weight,
-                         const void* bias, void* running_mean, void* running_variance, void* out,
-                         void* saved_mean, void* saved_inverse_deviation) {
-  if (shape.dtype != DType::bf16)
-    return wide().batch_norm_training(stream, shape, in, weight, bias, running_mean, running_variance, out,
-                                      saved_mean, saved_inverse_deviation);
+void batch_norm_training(Stream stream, const BatchNormShape& shape, const BatchNormForward& memory) {
+  if (shape.dtype != DType::bf16) return wide().batch_norm_training(stream, shape, memory);
   const int64_t count = shape.rows * shape.channels;
-  const Widened x(stream, in, count), y(count);
-  wide().batch_norm_training(stream, in_f32(shape), x.data(), weight, bias, running_mean, running_variance,
-                             y.data(), saved_mean, saved_inverse_deviation);
-  y.round(stream, out);
+  const Widened in(stream, memory.in, count), addend(stream, memory.addend, count),
+      residual(stream, memory.residual, count), sum(count), out(count);
+  BatchNormForward in_f32 = memory;
+  in_f32.in = in.data();
+  if (memory.addend != nullptr) in_f32.addend = addend.data();
+  if (memory.addend != nullptr) in_f32.sum = sum.data();
+  if (memory.residual != nullptr) in_f32.residual = residual.data();
+  in_f32.out = out.data();
+  wide().batch_norm_training(stream, as_f32(shape), in_f32);
+  if (memory.addend != nullptr) sum.round(stream, memory.sum);
+  out.round(stream, memory.out);
 }
 
-void batch_norm_inference(Stream stream, const BatchNormShape& shape, const void* in, const void* weight,
-                          const void* bias, const void* running_mean, const void* running_variance,
-                          void* out) {
-  if (shape.dtype != DType::bf16)
-    return wide().batch_norm_inference(stream, shape, in, weight, bias, running_mean, running_variance, out);
+void batch_norm_inference(Stream stream, const BatchNormShape& shape, const BatchNormForward& memory) {
+  if (shape.dtype != DType::bf16) return wide().batch_norm_inference(stream, shape, memory);
   const int64_t count = shape.rows * shape.channels;
-  const Widened x(stream, in, count), y(count);
-  wide().batch_norm_inference(stream, in_f32(shape), x.data(), weight, bias, running_mean, running_variance,
-                              y.data());
-  y.round(stream, out);
+  const Widened in(stream, memory.in, count), residual(stream, memory.residual, count), out(count);
+  BatchNormForward in_f32 = memory;
+  in_f32.in = in.data();
+  if (memory.residual != nullptr) in_f32.residual = residual.data();
+  in_f32.out = out.data();
+  wide().batch_norm_inference(stream, as_f32(shape), in_f32);
+  out.round(stream, memory.out);
 }
 
-void batch_norm_backward(Stream stream, const BatchNormShape& shape, const void* out_gradient, const void* in,
-                         const void* out, const void* weight, const void* saved_mean,
-                         const void* saved_inverse_deviation, void* in_gradient, void* weight_gradient,
-                         void* bias_gradient) {
-  if (shape.dtype != DType::bf16)
-    return wide().batch_norm_backward(stream, shape, out_gradient, in, out, weight, saved_mean,
-                                      saved_inverse_deviation, in_gradient, weight_gradient, bias_gradient);
+void batch_norm_backward(Stream stream, const BatchNormShape& shape, const BatchNormBackward& memory) {
+  if (shape.dtype != DType::bf16) return wide().batch_norm_backward(stream, shape, memory);
   const int64_t count = shape.rows * shape.channels;
-  const Widened dy(stream, out_gradient, count), x(stream, in, count),
-      y(stream, shape.relu ? out : nullptr, count), dx(count);
-  wide().batch_norm_backward(stream, in_f32(shape), dy.data(), x.data(), y.data(), weight, saved_mean,
-                             saved_inverse_deviation, dx.data(), weight_gradient, bias_gradient);
-  dx.round(stream, in_gradient);
+  const Widened out_gradient(stream, memory.out_gradient, count), in(stream, memory.in, count),
+      out(stream, memory.out, count), so_far(stream, memory.in_gradient_so_far, count),
+      residual_gradient(count), in_gradient(count);
+  BatchNormBackward in_f32 = memory;
+  in_f32.out_gradient = out_gradient.data();
+  in_f32.in = in.data();
+  if (memory.out != nullptr) in_f32.out = out.data();
+  if (memory.in_gradient_so_far != nullptr) in_f32.in_gradient_so_far = so_far.data();
+  if (memory.residual_gradient != nullptr) in_f32.residual_gradient = residual_gradient.data();
+  in_f32.in_gradient = in_gradient.data();
+  wide().batch_norm_backward(stream, as_f32(shape), in_f32);
+  if (memory.residual_gradient != nullptr) residual_gradient.round(stream, memory.residual_gradient);
+  in_gradient.round(stream, memory.in_gradient);
 }
 
 }  // namespace
