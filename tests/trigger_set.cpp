@@ -5,6 +5,7 @@
 
 #include "core/ops.h"
 #include "core/tape.h"
+#include "core/trainer.h"
 #include "layers/networks.h"
 #include "tests/schemes_support.h"
 #include "watermark/trigger_set.h"
