@@ -37,10 +37,11 @@ empty_root() {
   cp -L /bin/sh "$root/bin/sh"
 }
 
+user=()
+[[ $EUID -eq 0 ]] || user=(--map-root-user)
+
 # inside COMMAND...: in the foreign root, with devices and processes but no network.
 inside() {
-  local user=()
-  [[ $EUID -eq 0 ]] || user=(--map-root-user)
   # shellcheck disable=SC2016  # $1 and $@ are the inner shell's
   unshare "${user[@]}" --mount --net sh -c 'mount --rbind /proc "$1/proc" && mount --rbind /dev "$1/dev" &&
     root=$1 && shift && exec env -i HOME=/tmp PATH=/usr/sbin:/usr/bin:/sbin:/bin OMP_WAIT_POLICY=passive chroot "$root" "$@"' \
@@ -49,6 +50,10 @@ inside() {
 
 megabytes=$(($(stat -c %s -- "$tarball") / 1000000))
 [[ $megabytes -lt $most_megabytes ]] || die "the tarball has $megabytes MB, expected less than $most_megabytes"
+if ! unshare "${user[@]}" --mount --net true 2>/dev/null; then
+  say "skipped: this machine permits no mount namespace; the tarball has $megabytes MB"
+  exit 0
+fi
 if newer_debian; then
   say "in Debian $suite, $(inside /lib64/ld-linux-x86-64.so.2 --version | sed -n 1p)"
 else
