@@ -175,7 +175,8 @@ TEST_CASE("ownership: results do not depend on the number of threads") {
     const Reader reader(views(mark, weights), mark);
     scores.push_back(reader.read(key.master, payload).scores);
     std::vector<int64_t>& matches = null.emplace_back();
-    for (const BinomialDraw& draw : reader.read_null(key.statement, 9, 37)) matches.push_back(draw.successes);
+    for (const BinomialDraw& draw : reader.read_null({&key.statement, 9, 37, {}}))
+      matches.push_back(draw.successes);
   }
   omp_set_num_threads(before);
   CHECK(scores[0] == scores[1]);
@@ -190,11 +191,35 @@ TEST_CASE("ownership: a null key is read exactly as an owner's key would be") {
   const Weights weights = test::natural_weights(mark, 41);
   const Statement statement = fixed_key().statement;
   const Reader reader(views(mark, weights), mark);
-  const std::vector<BinomialDraw> null = reader.read_null(statement, 4, 20);
+  const std::vector<BinomialDraw> null = reader.read_null({&statement, 4, 20, {}});
   for (size_t i = 0; i < null.size(); ++i) {
     const Secret master = null_master(4, i);
     CHECK(null[i].successes == reader.read(master, payload_of(master, statement)).matches.matches);
   }
+}
+
+TEST_CASE("ownership: owner and strangers read in one pass are what they are alone") {
+  const Mark mark = wrn_mark();
+  const OwnerKey key = fixed_key();
+  const Weights weights = test::marked_weights(mark, key, 43);
+  const Reader reader(views(mark, weights), mark);
+  const std::vector<int8_t> payload = payload_of(key.master, key.statement);
+  uint64_t behind = 0, whole = 0, expected = 0;
+  for (const MarkedLayer& layer : mark.layers) expected += weight_count(layer);
+  const Strangers strangers{&key.statement, 5, 12, [&](uint64_t done, uint64_t total) {
+                              behind = done;
+                              whole = total;
+                            }};
+  const Reading together = reader.read(key.master, payload, strangers),
+                alone = reader.read(key.master, payload);
+  CHECK(behind == expected);
+  CHECK(whole == expected);
+  CHECK(together.scores == alone.scores);
+  CHECK(together.layers.size() == mark.layers.size());
+  CHECK(alone.strangers.empty());
+  const std::vector<BinomialDraw> null = reader.read_null({&key.statement, 5, 12, {}});
+  REQUIRE(together.strangers.size() == 12);
+  for (size_t i = 0; i < null.size(); ++i) CHECK(together.strangers[i].successes == null[i].successes);
 }
 
 TEST_CASE("ownership: a key that does not open the claim is a verdict, not an error") {

@@ -65,7 +65,7 @@ Forgery forge_message(const MarkReader& reader, int bits, int64_t tries, uint64_
 
 Forgery search_keys(const MarkReader& reader, const Statement& statement, int64_t tries, uint64_t seed,
                     double threshold) {
-  const std::vector<BinomialDraw> draws = reader.read_null(statement, seed, static_cast<int>(tries));
+  const std::vector<BinomialDraw> draws = reader.read_null({&statement, seed, static_cast<int>(tries), {}});
   Forgery forgery = count_tries(statement.bits, tries, threshold, [&](int64_t i) {
     const BinomialDraw& draw = draws[static_cast<size_t>(i)];
     return Matches{static_cast<int>(draw.successes), static_cast<int>(draw.trials)};

@@ -1,5 +1,5 @@
-// Reads the payload out of weights: no data, no forward pass, no tensors. Weights stream past in chunks: what
-// is in memory does not grow with the network.
+// Reads the payload out of weights: no data, no forward pass, no tensors. Weights stream past layer by layer,
+// once for all keys: what is in memory grows with the largest layer, not with the network.
 #pragma once
 
 #include <cstdint>
@@ -21,10 +21,6 @@ struct LayerWeights {
   std::vector<int64_t> shape;
   FloatView weights;
 };
-
-/// Calls visit(first, values) for the layer's weights in chunks, in order.
-void each_chunk(const FloatView& weights,
-                const std::function<void(size_t first, std::span<const float> values)>& visit);
 
 /// Told how many weights a long reading has behind it; a reading may pass over them more than once.
 using ReadingProgress = std::function<void(uint64_t done, uint64_t total)>;
@@ -49,27 +45,36 @@ struct LayerReading {
   double log2_p = 0;  ///< of this layer alone, one alternative
 };
 
+/// Keys that have nothing to do with the network, to be read beside the owner's: master key i is BLAKE2b of
+/// (seed, i), its payload is derived from it and `statement`, as an owner's would be.
+struct Strangers {
+  const Statement* statement = nullptr;  ///< outlives the reading; null: none
+  uint64_t seed = 0;
+  int count = 0;
+  ReadingProgress progress = {};
+};
+
 struct Reading {
   std::vector<double> scores;  ///< one per bit; its sign is the bit, aligned so that positive matches
   Matches matches;
   double bit_error_rate = 0;  ///< of all bits; an erased one counts as an error
   std::vector<LayerReading> layers;
+  std::vector<BinomialDraw> strangers;  ///< what each of them matches
 };
 
 /// Results do not depend on the number of threads.
 class Reader {
  public:
   /// `layers` must be those of the mark: same names, shapes and order; those missing are passed over. Their
-  /// weights outlive the reader. Error: a mismatch, a non-finite weight.
+  /// weights outlive the reader. Error: a mismatch, and, here or when they are read, a non-finite weight.
   Reader(std::span<const LayerWeights> layers, const Mark& mark);
 
-  /// `payload` has mark.bits entries of +1 or -1.
-  Reading read(const Secret& master, std::span<const int8_t> payload) const;
+  /// `payload` has mark.bits entries of +1 or -1. Strangers are read in the same pass, in parallel; a pass
+  /// takes many thousands of them.
+  Reading read(const Secret& master, std::span<const int8_t> payload, const Strangers& strangers = {}) const;
 
-  /// What `count` keys that have nothing to do with the network match: master key i is BLAKE2b of (seed, i),
-  /// its payload is derived from it and `statement`, as an owner's would be. In parallel.
-  std::vector<BinomialDraw> read_null(const Statement& statement, uint64_t seed, int count,
-                                      const ReadingProgress& progress = {}) const;
+  /// Strangers alone.
+  std::vector<BinomialDraw> read_null(const Strangers& strangers) const;
 
  private:
   struct Layer {
@@ -79,9 +84,14 @@ class Reader {
     double scale = 0;
     std::vector<float> evidence;  // phi(u) of every weight of a small network; else empty
   };
+  struct Owner;
+
   template <typename Visit>
-  void each_evidence(const Layer& layer, const Visit& visit) const;
-  void weigh(const Layer& layer, std::span<const float> weights, std::span<float> evidence) const;
+  void each_layer(const Visit& visit) const;
+  double weigh(const Layer& layer, std::span<float> values) const;
+  void pass(Owner* owner, std::span<const Secret> strangers, std::span<double> scores,
+            const std::function<void(uint64_t)>& advance) const;
+  std::vector<BinomialDraw> run(Owner* owner, const Strangers& strangers) const;
 
   std::vector<Layer> layers_;
   int bits_ = 0;

@@ -38,17 +38,27 @@ Matches matches_of(std::span<const double> scores) {
   return found;
 }
 
-std::vector<BinomialDraw> MarkReader::read_null(const Statement& statement, uint64_t seed, int count,
-                                                const ReadingProgress& /*progress*/) const {
-  require(count >= 0, "{} null keys, expected 0 or more", count);
-  std::vector<BinomialDraw> draws(static_cast<size_t>(count));
+std::vector<BinomialDraw> MarkReader::read_null(const Strangers& strangers) const {
+  require(strangers.count >= 0, "{} null keys, expected 0 or more", strangers.count);
+  std::vector<BinomialDraw> draws(strangers.statement == nullptr ? 0 : static_cast<size_t>(strangers.count));
 #pragma omp parallel for schedule(static)
   for (size_t i = 0; i < draws.size(); ++i) {
-    const Secret master = null_master(seed, i);
-    const Matches found = matches_of(scores(master, payload_of(master, statement)));
+    const Secret master = null_master(strangers.seed, i);
+    const Matches found = matches_of(scores(master, payload_of(master, *strangers.statement)));
     draws[i] = {found.matches, found.readable};
   }
   return draws;
+}
+
+Reading MarkReader::read(const Secret& master, std::span<const int8_t> payload,
+                         const Strangers& strangers) const {
+  Reading reading;
+  reading.scores = scores(master, payload);
+  reading.matches = matches_of(reading.scores);
+  const auto bits = static_cast<int>(reading.scores.size());
+  reading.bit_error_rate = static_cast<double>(bits - reading.matches.matches) / bits;
+  reading.strangers = read_null(strangers);
+  return reading;
 }
 
 std::unique_ptr<MarkReader> reader_of(const Model& model, const Mark& mark) {

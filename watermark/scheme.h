@@ -58,10 +58,12 @@ class MarkReader {
   virtual ~MarkReader() = default;
   /// One score per bit, positive where the bit read is the payload's; exactly 0: nothing to read.
   virtual std::vector<double> scores(const Secret& master, std::span<const int8_t> payload) const = 0;
-  /// What `count` strangers' keys (null_master) match; their payloads are derived from `statement`. In
-  /// parallel.
-  virtual std::vector<BinomialDraw> read_null(const Statement& statement, uint64_t seed, int count,
-                                              const ReadingProgress& progress = {}) const;
+  /// What strangers' keys match. In parallel.
+  virtual std::vector<BinomialDraw> read_null(const Strangers& strangers) const;
+  /// A key and strangers beside it, for a verdict: in one pass over the weights where the scheme can, and
+  /// then also each layer alone; elsewhere `layers` stays empty.
+  virtual Reading read(const Secret& master, std::span<const int8_t> payload,
+                       const Strangers& strangers) const;
 };
 
 class Scheme {

@@ -120,7 +120,7 @@ class MarkedWeights {
     return scheme_named(mark_.scheme).reader(layers, mark_);
   }
 
-  /// Every layer read as if the others were missing.
+  /// Every layer read as if the others were missing, for schemes whose reader does not tell.
   std::vector<LayerReading> alone(const Secret& master, std::span<const int8_t> payload) const {
     std::vector<LayerReading> readings;
     for (size_t l = 0; l < weights_.size(); ++l) {
@@ -211,23 +211,28 @@ Verdict verify(const Claim& claim, const OwnerKey& key, const Suspect& suspect,
   if (!verdict.reason.empty()) return verdict;
 
   const std::vector<int8_t> payload = payload_of(key.master, claim.statement);
+  const Strangers strangers{&claim.statement, options.seed, options.null_keys, options.progress};
+  // One mark is read together with the strangers; of several, only the best is worth theirs.
+  const bool together = marks.size() == 1;
   std::unique_ptr<MarkReader> best;
+  std::vector<BinomialDraw> null;
   for (const Mark* mark : marks) {
     const MarkedWeights weights(*mark, suspect);
     std::unique_ptr<MarkReader> reader = weights.reader();
-    const Matches matches = matches_of(reader->scores(key.master, payload));
+    Reading reading = reader->read(key.master, payload, together ? strangers : Strangers{});
+    const Matches matches = reading.matches;
     const double log2_p = log2_p_value(matches.matches, matches.readable, verdict.alternatives);
     if (best && log2_p >= verdict.log2_p) continue;
     best = std::move(reader);
+    null = std::move(reading.strangers);
     verdict.log2_p = log2_p;
     verdict.network = mark->network;
     verdict.scheme = mark->scheme;
     verdict.matches = matches;
-    verdict.bit_error_rate = static_cast<double>(mark->bits - matches.matches) / mark->bits;
-    verdict.layers = weights.alone(key.master, payload);
+    verdict.bit_error_rate = reading.bit_error_rate;
+    verdict.layers = reading.layers.empty() ? weights.alone(key.master, payload) : std::move(reading.layers);
   }
-  calibrate(verdict, best->read_null(claim.statement, options.seed, options.null_keys, options.progress),
-            options);
+  calibrate(verdict, together ? null : best->read_null(strangers), options);
   judge(verdict);
   return verdict;
 }

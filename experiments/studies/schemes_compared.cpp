@@ -105,7 +105,7 @@ std::vector<BinomialDraw> strangers(const Model& model, const OwnerKey& key, con
                                     Device device) {
   constexpr uint64_t null_seed = 1;
   if (scheme_named(mark.scheme).reads_weights())
-    return reader_of(model, mark)->read_null(key.statement, null_seed, keys);
+    return reader_of(model, mark)->read_null({&key.statement, null_seed, keys, {}});
   const ImageSet set = image_set_of(trigger_set_of(key.master, key.statement, mark));
   return strangers_agreement(predictions_of(model, set, device), key.statement, mark, null_seed, keys);
 }

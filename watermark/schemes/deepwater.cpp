@@ -16,9 +16,12 @@ class DeepwaterReader : public MarkReader {
   std::vector<double> scores(const Secret& master, std::span<const int8_t> payload) const override {
     return reader_.read(master, payload).scores;
   }
-  std::vector<BinomialDraw> read_null(const Statement& statement, uint64_t seed, int count,
-                                      const ReadingProgress& progress) const override {
-    return reader_.read_null(statement, seed, count, progress);
+  std::vector<BinomialDraw> read_null(const Strangers& strangers) const override {
+    return reader_.read_null(strangers);
+  }
+  Reading read(const Secret& master, std::span<const int8_t> payload,
+               const Strangers& strangers) const override {
+    return reader_.read(master, payload, strangers);
   }
 
  private:
