@@ -1,6 +1,6 @@
 // bf16 on the CPU for what computes in f32 there: operands are widened, the f32 kernel runs, and its result
 // is rounded. That is what tensor cores compute, up to the order of sums, and slow: it is there so that
-// training in bf16 can be tested without a GPU.
+// training in bf16 can be tested without a GPU. Floor: none of its own; it is not meant to be fast.
 #include "kernels/table.h"
 
 namespace dw::cpu_backend {
