@@ -10,6 +10,7 @@
 #include "core/files.h"
 #include "experiments/bench_mark/report.h"
 #include "experiments/command_line.h"
+#include "experiments/machine_rates.h"
 #include "experiments/progress.h"
 
 namespace dw {
@@ -50,7 +51,7 @@ int run(const Options& options, const std::string& command) {
   Progress bar("measuring", steps, "steps");
   const auto progress = [&](const std::string& note) { bar.advance(1, note); };
   plan.progress = progress;
-  result.memory_rate = plan.memory_rate = memory_rate(device, options.rounds);
+  result.memory_rate = plan.memory_rate = memory_rate(device);
   result.gradients = measure_gradients(plan, nullptr);
   if (pytorch) {
     std::erase_if(plan.weights, [&](int64_t size) { return size > options.pytorch_weights; });

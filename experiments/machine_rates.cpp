@@ -26,37 +26,6 @@ double least_seconds(Device device, int runs, const Work& work) {
   return least;
 }
 
-// Of the BLAS library, and of the convolution library, whose 1×1 convolution is a matrix product too: on a
-// new processor one may know its instructions and the other not.
-double matmul_rate(Device device) {
-  constexpr int64_t n = 1536;
-  const Tensor a = Tensor::full({n, n}, 0.5, DType::f32, device);
-  const Tensor b = Tensor::full({n, n}, 0.25, DType::f32, device);
-  const Tensor c = Tensor::empty({n, n}, DType::f32, device);
-  const MatmulShape product{.m = n, .n = n, .k = n};
-  ConvShape convolution;
-  convolution.batch = 6, convolution.in_height = convolution.in_width = 16;  // n rows
-  convolution.in_channels = convolution.out_channels = n;
-  convolution.kernel_height = convolution.kernel_width = 1;
-  const double by_product = least_seconds(device, 5, [&] {
-    kernels(device).matmul(current_stream(device), product, a.raw_data(), b.raw_data(), c.raw_data());
-  });
-  const double by_convolution = least_seconds(device, 5, [&] {
-    kernels(device).conv_forward(current_stream(device), convolution, a.raw_data(), b.raw_data(),
-                                 c.raw_data());
-  });
-  return 2.0 * n * n * n / std::min(by_product, by_convolution);
-}
-
-double triad_rate(Device device) {
-  constexpr int64_t count = int64_t{1} << 24;
-  const Tensor in = Tensor::full({count}, 0.5, DType::f32, device);
-  const Tensor out = Tensor::full({count}, 0.25, DType::f32, device);
-  const double seconds = least_seconds(
-      device, 15, [&] { kernels(device).axpy(current_stream(device), 0.5, in.view(), out.view()); });
-  return 3.0 * count * sizeof(float) / seconds;
-}
-
 double fork_seconds() {
   constexpr int regions = 100;
   int threads = 0;
@@ -74,8 +43,42 @@ double fork_seconds() {
 
 }  // namespace
 
+// Of the BLAS library, and of the convolution library, whose 1×1 convolution is a matrix product too: on a
+// new processor one may know its instructions and the other not.
+double matmul_rate(Device device, DType dtype) {
+  const int64_t n = device == cpu ? 1536 : 8192;
+  const Tensor a = Tensor::full({n, n}, 0.5, dtype, device);
+  const Tensor b = Tensor::full({n, n}, 0.25, dtype, device);
+  const Tensor c = Tensor::empty({n, n}, dtype, device);
+  const MatmulShape product{.m = n, .n = n, .k = n, .dtype = dtype};
+  ConvShape convolution;
+  convolution.dtype = dtype;
+  convolution.in_height = convolution.in_width = 16;
+  convolution.batch = n / (16 * 16);  // n rows
+  convolution.in_channels = convolution.out_channels = n;
+  convolution.kernel_height = convolution.kernel_width = 1;
+  const double by_product = least_seconds(device, 5, [&] {
+    kernels(device).matmul(current_stream(device), product, a.raw_data(), b.raw_data(), c.raw_data());
+  });
+  const double by_convolution = least_seconds(device, 5, [&] {
+    kernels(device).conv_forward(current_stream(device), convolution, a.raw_data(), b.raw_data(),
+                                 c.raw_data());
+  });
+  const auto side = static_cast<double>(n);
+  return 2 * side * side * side / std::min(by_product, by_convolution);
+}
+
+double memory_rate(Device device) {
+  constexpr int64_t count = int64_t{1} << 24;
+  const Tensor in = Tensor::full({count}, 0.5, DType::f32, device);
+  const Tensor out = Tensor::full({count}, 0.25, DType::f32, device);
+  const double seconds = least_seconds(
+      device, 15, [&] { kernels(device).axpy(current_stream(device), 0.5, in.view(), out.view()); });
+  return 3.0 * count * sizeof(float) / seconds;
+}
+
 MachineRates measure_machine(Device device) {
-  return {matmul_rate(device), triad_rate(device), device == cpu ? fork_seconds() : 0};
+  return {matmul_rate(device), memory_rate(device), device == cpu ? fork_seconds() : 0};
 }
 
 Floor floor_of(double flops, double bytes, const MachineRates& machine) {

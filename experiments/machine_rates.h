@@ -2,6 +2,7 @@
 #pragma once
 
 #include "kernels/device.h"
+#include "kernels/dtype.h"
 
 namespace dw {
 
@@ -13,6 +14,9 @@ struct MachineRates {
 
 /// The best of several runs with the threads in use; takes about a second.
 MachineRates measure_machine(Device device);
+/// Its parts, where only one is of interest.
+double matmul_rate(Device device, DType dtype = DType::f32);  ///< flops a second
+double memory_rate(Device device);                            ///< bytes a second
 
 /// The least seconds that work can take on a machine, and whether arithmetic rather than memory sets them.
 struct Floor {

@@ -171,25 +171,6 @@ double median_milliseconds(int repetitions, const std::function<void()>& call) {
   return median(std::move(times));
 }
 
-double memory_rate(Device device, int rounds) {
-  constexpr int64_t elements = int64_t{1} << 26;
-  constexpr double bytes = elements * sizeof(float);
-  if (device != cpu) {
-    const Buffer from(device, static_cast<size_t>(bytes)), to(device, static_cast<size_t>(bytes));
-    const double milliseconds = median_milliseconds(rounds, [&] {
-      copy_bytes(device, to.data(), device, from.data(), from.bytes());
-      synchronize(device);
-    });
-    return 2 * bytes / milliseconds * 1000;
-  }
-  std::vector<float> x(elements, 1), y(elements, 1);
-  const double milliseconds = median_milliseconds(rounds, [&] {
-#pragma omp parallel for schedule(static)
-    for (int64_t i = 0; i < elements; ++i) y[static_cast<size_t>(i)] += 0.5F * x[static_cast<size_t>(i)];
-  });
-  return 3 * bytes / milliseconds * 1000;
-}
-
 std::vector<GradientTime> measure_gradients(const GradientPlan& plan, ChildProcess* pytorch) {
   std::vector<GradientTime> times;
   for (const int64_t weights : plan.weights) {

@@ -25,16 +25,13 @@ struct GradientTime {
 struct GradientPlan {
   std::vector<int64_t> weights;  ///< see convolutions_of()
   int rounds = 7;
-  double memory_rate = 1;  ///< see memory_rate()
+  double memory_rate = 1;  ///< bytes a second: memory_rate() of machine_rates.h
   Device device;
   std::function<void(const std::string& note)> progress;
 };
 
 /// As many weights, or a few more, in convolutions of up to 512 x 512 x 3 x 3.
 std::vector<MarkedLayer> convolutions_of(int64_t weights);
-
-/// Bytes a second over arrays larger than any cache: of y += s x on the CPU, of a copy on CUDA.
-double memory_rate(Device device, int rounds);
 
 /// `pytorch` answers experiments/bench_mark.py's requests; null: not measured.
 std::vector<GradientTime> measure_gradients(const GradientPlan& plan, ChildProcess* pytorch);
