@@ -102,8 +102,9 @@ set_up() {
   build_program
 }
 
-# Idle OpenMP threads that spin slow everything down where cores are shared.
-export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
+# Idle OpenMP threads that spin on slow everything down where cores are shared; those that sleep at once wake too late
+# for the next kernel. GNU's runtime spins for some microseconds, others sleep.
+export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive} GOMP_SPINCOUNT=${GOMP_SPINCOUNT:-10000}
 
 command=${1:-help}
 [[ $# -gt 0 ]] && shift
