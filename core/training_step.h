@@ -24,10 +24,10 @@ struct StepParts {
   Module& network;
   Optimizer& optimizer;
   BatchSource& batches;
-  GradientTerm* term = nullptr;    ///< may be null
-  LossFunction loss = {};          ///< empty: cross-entropy with the labels
-  uint64_t seed = 1;               ///< of dropout's draws
-  bool capture = false;            ///< capture and replay; not where the term cannot be captured, nor under a Profile
+  GradientTerm* term = nullptr;  ///< may be null
+  LossFunction loss = {};        ///< empty: cross-entropy with the labels
+  uint64_t seed = 1;             ///< of dropout's draws
+  bool capture = false;  ///< capture and replay; not where the term cannot be captured, nor under a Profile
   DType activations = DType::f32;  ///< bf16: products and activations in bf16 (core/mixed_precision.h)
 };
 
