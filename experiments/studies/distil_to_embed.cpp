@@ -8,7 +8,7 @@ namespace {
 constexpr int64_t quick_epochs = 3;  // minutes for all students together
 
 Findings run(ExperimentContext& context) {
-  const auto seeds = context.choose<uint64_t>(1, 3, 3);
+  const auto seeds = context.choose<uint64_t>(1, 6, 3);
   const int64_t epochs = context.preset() == Preset::quick ? quick_epochs : context.settings().recipe.epochs;
   std::vector<std::string> header{"seed", "student learns from", "mark", "accuracy %"};
   add_reading_heads(header);

@@ -14,7 +14,7 @@ constexpr std::array data_free_strengths{2, 4, 7};
 constexpr int judged_strength = 2;
 
 Findings run(ExperimentContext& context) {
-  const auto seeds = context.choose<uint64_t>(1, 3, 3);
+  const auto seeds = context.choose<uint64_t>(1, 6, 3);
   std::vector<std::string> header{"seed", "network", "accuracy %", "change", "weights moved %"};
   add_reading_heads(header);
   Table table(header);
