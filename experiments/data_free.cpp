@@ -25,10 +25,6 @@ std::vector<NamedTensor> marked_parameters(const Module& network, const Mark& ma
   return marked;
 }
 
-// Nothing makes up for weights that move without data: ten, the default of training, would cost small
-// networks dear.
-constexpr const char* default_strength = "2";
-
 // The fewest of the largest layers that hold half of the weights: late, wide layers bear a change best.
 std::vector<std::string> layers_to_change(const Module& network) {
   std::vector<MarkedLayer> layers = default_marked_layers(network);
@@ -58,10 +54,8 @@ DataFreeResult embed_without_data(const DataFreeRequest& request) {
   const std::filesystem::path claim_path = claim_path_for(request.key);
   Claim claim = load_claim(claim_path);
   SchemeOptions options = request.options;
-  if (request.scheme == "deepwater") {
-    options.values.emplace("strength", default_strength);
-    if (options.layers.empty()) options.layers = layers_to_change(*model.network);
-  }
+  if (request.scheme == "deepwater" && options.layers.empty())
+    options.layers = layers_to_change(*model.network);
   const std::unique_ptr<Embedding> embedding =
       scheme_named(request.scheme).embed(*model.network, model.spec.name, key, options);
   GradientTerm* const term = embedding->term();

@@ -58,7 +58,6 @@ std::vector<PresetSettings> make_settings() {
   paper.network = "wrn-10-4";
   paper.recipe = recipe_named("paper");
   paper.fine_tuning = {"paper fine-tuning", "", 20, 64, 0.02, decay, "one-cycle"};
-  paper.fine_tuning_strength = 10;
   return {smoke, quick, paper};
 }
 

@@ -41,7 +41,6 @@ struct PresetSettings {
   Recipe recipe;                    ///< from scratch
   Recipe fine_tuning;               ///< of a finished network
   double strength = 10;             ///< z* from scratch
-  double fine_tuning_strength = 7;  ///< z* of a finished network, whose weights have to move for it
   LoadOptions data, other;          ///< how much of the pictures
   std::string default_data;         ///< empty: --data must say
   std::string default_other;        ///< empty: --other must say
@@ -80,7 +79,7 @@ enum class Situation {
 /// A network as an experiment asks for it. Equal requests are one network.
 struct NetworkRequest {
   std::string scheme = {};     ///< empty: unmarked
-  SchemeOptions options = {};  ///< scheme "deepwater" without "strength": the preset's
+  SchemeOptions options = {};  ///< scheme "deepwater" from scratch without "strength": the preset's
   int bits = 256;
   uint64_t seed = 1;
   std::string network = {};  ///< empty: the preset's

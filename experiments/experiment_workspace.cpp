@@ -20,13 +20,13 @@ std::string describe(const Recipe& recipe) {
                      recipe.learning_rate, recipe.weight_decay, recipe.schedule);
 }
 
-// The options of the scheme with the preset's strength for the situation.
+// The options of the scheme with the preset's strength; a finished network's is the scheme's to choose.
 SchemeOptions options_of(const NetworkRequest& request, const PresetSettings& settings) {
   SchemeOptions options = request.options;
   const bool finished =
       request.situation == Situation::fine_tune || request.situation == Situation::data_free;
-  const double strength = finished ? settings.fine_tuning_strength : settings.strength;
-  if (request.scheme == "deepwater") options.values.emplace("strength", fmt::format("{}", strength));
+  if (request.scheme == "deepwater" && !finished)
+    options.values.emplace("strength", fmt::format("{}", settings.strength));
   return options;
 }
 
@@ -95,10 +95,10 @@ const Task& Workspace::other_task() {
 const std::string& Workspace::fingerprint() {
   if (fingerprint_.empty()) {
     const PresetSettings& preset = settings();
-    fingerprint_ = fmt::format(
-        "preset {}: {}, {}, {}, strengths {} and {}; data {} of {} and {} pictures; seed {}", preset.name,
-        preset.network, describe(preset.recipe), describe(preset.fine_tuning), preset.strength,
-        preset.fine_tuning_strength, data().digest, data().train.size(), data().test.size(), options_.seed);
+    fingerprint_ =
+        fmt::format("preset {}: {}, {}, {}, strength {}; data {} of {} and {} pictures; seed {}", preset.name,
+                    preset.network, describe(preset.recipe), describe(preset.fine_tuning), preset.strength,
+                    data().digest, data().train.size(), data().test.size(), options_.seed);
   }
   return fingerprint_;
 }

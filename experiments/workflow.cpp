@@ -255,6 +255,7 @@ TrainedNetwork run_training(const Dataset& data, const TrainingRequest& request,
     SchemeOptions options = request.scheme_options;
     options.pictures = {spec.channels, spec.height, spec.width, statistics.mean, statistics.deviation};
     options.fresh = request.start.empty();
+    options.learning_rate = request.recipe.learning_rate;
     embedding = scheme_named(request.scheme).embed(network, request.network, key, options);
     trained.mark = embedding->mark();
     // The claim speaks of a model once nothing stands in the way of training it any more.

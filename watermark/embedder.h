@@ -13,9 +13,15 @@
 
 namespace dw {
 
+/// λ times the learning rate of SGD: what a step moves weights by. At smaller rates a λ of the same size
+/// would not bring bits to their target in the few epochs that fine-tuning lasts.
+inline constexpr double default_lambda_rate = 0.008;
+/// Amplitude up to which a finished network's weights move for a mark without harm; see docs/watermark.md.
+inline constexpr double finished_amplitude = 0.25;
+
 struct EmbedOptions {
   double strength = 10;   ///< z*: standard errors by which each bit is to stand out
-  double lambda = 0.08;   ///< λ, dimensionless, for SGD at learning rate 0.1
+  double lambda = 0.08;   ///< λ, dimensionless; default_lambda_rate at learning rate 0.1
   double tau = 0.7;       ///< width of the tilt, in units of a layer's scale
   bool one_sided = true;  ///< a bit beyond its target feels nothing ("skew"); else pulled back too ("full")
   bool keep_magnitudes = true;  ///< magnitudes feel no pull on average, so that a layer's distribution stays

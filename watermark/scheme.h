@@ -33,6 +33,7 @@ struct SchemeOptions {
   std::vector<std::string> layers = {};  ///< weights to mark; empty: the scheme's own choice
   PictureFormat pictures = {};           ///< for schemes that work through the training data
   bool fresh = false;  ///< the network has its random initial weights, and nothing is lost if they change
+  double learning_rate = 0.1;  ///< at its peak, of the SGD that the mark is embedded by
 
   bool operator==(const SchemeOptions&) const = default;
 };

@@ -93,6 +93,10 @@ double amplitude_for(double strength, uint64_t weights, int bits, const Density&
                   weights, bits, group, strength, amplitude, maximum_amplitude, advice));
 }
 
+double strength_of(double amplitude, uint64_t weights, int bits, const Density& density, double tau) {
+  return amplitude * std::sqrt(static_cast<double>(weights) / bits) * density.mean_shift(tau);
+}
+
 double target_skew(double t, const Density& density, double amplitude, double tau) {
   return amplitude * density.tail_tilt(t, tau);
 }

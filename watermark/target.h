@@ -47,6 +47,10 @@ double amplitude_for(double strength, uint64_t weights, int bits, const Density&
                      double tau = default_tau);
 
 /// S*(t) = a tail_tilt(t): the target of the skew function P(V > t) - P(V < -t).
+/// Its inverse: the strength that this amplitude gives.
+double strength_of(double amplitude, uint64_t weights, int bits, const Density& density,
+                   double tau = default_tau);
+
 double target_skew(double t, const Density& density, double amplitude, double tau = default_tau);
 
 /// S* at the knots.

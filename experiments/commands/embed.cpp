@@ -226,8 +226,8 @@ Three ways to mark what is trained already:
   --model with --data   fine-tunes: a few epochs on the task, with the mark
   --model, --no-data    reads no picture: minimises half the squared distance from the model plus the mark's loss,
                         and says how far the weights moved: by about strength / sqrt(weights a bit) of their norm,
-                        for which nothing makes up, so the default strength is 2 and, unless --layers says, only the
-                        fewest of the largest layers that hold half of the weights are marked
+                        for which nothing makes up; unless --layers says, only the fewest of the largest layers that
+                        hold half of the weights are marked
   --teacher             trains a fresh student on the teacher's softened answers, with the true labels or, with
                         --soft-only, without
 

@@ -7,11 +7,9 @@
 namespace dw {
 namespace {
 
-// Nothing trains the rest of the network to make up for weights that move without data, so less is asked of
-// them: the marked weights must move by about z*/√m of their norm (m: weights a bit), an eighth of it on
-// WRN-10-1 at 2.
-constexpr std::array data_free_strengths{2, 4, 7};
-constexpr int judged_strength = 2;
+// What is judged is the scheme's default for finished networks; beside it stand stronger marks. The marked
+// weights must move by about z*/√m of their norm (m: weights a bit).
+constexpr std::array stronger{"4", "7"};
 
 Findings run(ExperimentContext& context) {
   const auto seeds = context.choose<uint64_t>(1, 6, 3);
@@ -37,18 +35,23 @@ Findings run(ExperimentContext& context) {
     };
     const EmbeddingMeasurement bare = measure_embedding(context, host);
     const EmbeddingMeasurement control = measure_embedding(context, request("", Situation::fine_tune));
-    const EmbeddingMeasurement tuned = measure_embedding(context, request("deepwater", Situation::fine_tune));
     add("finished, unmarked", bare, bare.accuracy);
     add("fine-tuned, unmarked", control, bare.accuracy);
-    add("fine-tuned, marked", tuned, bare.accuracy);
-    EmbeddingMeasurement unseen;
-    for (const int strength : data_free_strengths) {
-      NetworkRequest unaided = request("deepwater", Situation::data_free);
-      unaided.options.values["strength"] = std::to_string(strength);
-      const EmbeddingMeasurement measured = measure_embedding(context, unaided);
-      add(fmt::format("marked without data, strength {}", strength), measured, bare.accuracy);
-      if (strength == judged_strength) unseen = measured;
-    }
+    // At the default strength; the stronger ones are only shown.
+    const auto marked = [&](const std::string& name, Situation situation) {
+      const NetworkRequest standard = request("deepwater", situation);
+      const EmbeddingMeasurement measured = measure_embedding(context, standard);
+      const Mark mark = load_claim(context.network(standard).claim).marks.front().mark;
+      add(fmt::format("{}, strength {:g} (default)", name, mark.strength), measured, bare.accuracy);
+      for (const char* strength : stronger) {
+        NetworkRequest more = standard;
+        more.options.values["strength"] = strength;
+        add(fmt::format("{}, strength {}", name, strength), measure_embedding(context, more), bare.accuracy);
+      }
+      return measured;
+    };
+    const EmbeddingMeasurement tuned = marked("fine-tuned, marked", Situation::fine_tune);
+    const EmbeddingMeasurement unseen = marked("marked without data", Situation::data_free);
     tuned_loss.push_back(tuned.accuracy - control.accuracy);
     free_loss.push_back(unseen.accuracy - bare.accuracy);
     const auto judge = [](WorstReading& worst, const MarkReading& reading) {
@@ -56,8 +59,8 @@ Findings run(ExperimentContext& context) {
     };
     judge(tuned_worst, tuned.readings[0]);
     judge(free_worst, unseen.readings[0]);
-    judge(tuned_pruned, tuned.readings[1]);
-    judge(free_pruned, unseen.readings[1]);
+    judge(tuned_pruned, tuned.readings[2]);
+    judge(free_pruned, unseen.readings[2]);
   }
 
   Findings findings;
@@ -65,32 +68,29 @@ Findings run(ExperimentContext& context) {
   findings.sections.push_back(
       {.title = "Marking a finished network",
        .text = fmt::format(
-           "Fine-tuning, at strength {}: {} epochs at learning rate {}. Marked against unmarked fine-tuning: "
-           "{} "
-           "points. Without data, where ½‖w − w₀‖² + λ L is minimised over the marked weights alone, "
-           "accuracy changes "
-           "by {} points at strength {}; how far weights must move is z*/√m of their norm, so that what is "
-           "affordable grows with the network.",
-           context.settings().fine_tuning_strength, recipe.epochs, recipe.learning_rate,
-           spread(tuned_loss, true), spread(free_loss, true), judged_strength),
+           "{} epochs of fine-tuning at learning rate {}. At the default strength, marked against unmarked "
+           "fine-tuning: {} points. Without data, where ½‖w − w₀‖² + λ L is minimised over the marked "
+           "weights "
+           "alone, accuracy changes by {} points; how far weights must move is z*/√m of their norm, so that "
+           "what is affordable grows with the network.",
+           recipe.epochs, recipe.learning_rate, spread(tuned_loss, true), spread(free_loss, true)),
        .table = table,
        .caption =
            "Change is against the finished network; weights moved is ‖w − w₀‖ / ‖w₀‖ of the convolutions."});
   findings.goals.push_back(tuned_worst.no_error_goal("every bit reads back from a fine-tuned network"));
   findings.goals.push_back(no_loss_goal(
       "fine-tuning with the mark is as accurate as without, within two standard errors", tuned_loss));
-  findings.goals.push_back(free_worst.no_error_goal(
-      fmt::format("every bit reads back from a network marked without data, strength {}", judged_strength)));
+  findings.goals.push_back(
+      free_worst.no_error_goal("every bit reads back from a network marked without data"));
   constexpr double most_lost = 1;
   const Moments lost = moments_of(free_loss);
+  findings.goals.push_back({"marking without data costs at most one point of accuracy",
+                            fmt::format("{} points in {} seeds", spread(free_loss, true), seeds),
+                            lost.mean >= -most_lost});
   findings.goals.push_back(
-      {fmt::format("marking without data at strength {} costs at most one point of accuracy",
-                   judged_strength),
-       fmt::format("{} points in {} seeds", spread(free_loss, true), seeds), lost.mean >= -most_lost});
+      tuned_pruned.no_error_goal("no bit is lost when 90 % of the weights are removed, fine-tuned"));
   findings.goals.push_back(
-      tuned_pruned.proven_goal("proven at p ≤ 2⁻⁶⁴ after 65 % of the weights are removed, fine-tuned"));
-  findings.goals.push_back(free_pruned.proven_goal(
-      "proven at p ≤ 2⁻⁶⁴ after 65 % of the weights are removed, marked without data"));
+      free_pruned.no_error_goal("no bit is lost when 90 % of the weights are removed, marked without data"));
   return findings;
 }
 

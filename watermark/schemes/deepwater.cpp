@@ -1,4 +1,7 @@
 // This project's scheme (docs/watermark.md): Embedder and Reader behind the interface that all schemes share.
+#include <algorithm>
+#include <cmath>
+
 #include "watermark/embedder.h"
 #include "watermark/marked_start.h"
 #include "watermark/schemes/options.h"
@@ -28,13 +31,26 @@ class DeepwaterReader : public MarkReader {
   Reader reader_;
 };
 
+/// Of a finished network, whose weights have to move for the mark: as much as costs nothing, to two digits.
+double affordable_strength(const Module& network, const OwnerKey& key, const EmbedOptions& options) {
+  const std::vector<NamedTensor> layers = tensors_to_mark(network, options.layers);
+  uint64_t weights = 0;
+  for (const NamedTensor& layer : layers) weights += static_cast<uint64_t>(layer.tensor.numel());
+  const double affordable = strength_of(finished_amplitude, weights, key.statement.bits,
+                                        density_named(options.density, layers), options.tau);
+  return std::min(options.strength, std::floor(100 * affordable) / 100);
+}
+
 class Deepwater : public Scheme {
  public:
   std::string name() const override { return "deepwater"; }
   std::string description() const override {
-    return "this project's: the distribution of every convolution's weights, tilted; strength=10, "
-           "lambda=0.08, "
-           "tau=0.7, density=gaussian|host, match=skew|full|w2 (default: full from a marked start, else "
+    return "this project's: the distribution of every convolution's weights, tilted; strength=10 (default "
+           "for "
+           "finished networks: what amplitude 1/4 allows, at most 10), lambda=0.08 (default: 0.008 / "
+           "learning "
+           "rate), tau=0.7, density=gaussian|host, match=skew|full|w2 (default: full from a marked start, "
+           "else "
            "skew), "
            "magnitudes=kept|free, start=random|marked (default: marked from scratch; not for finished "
            "networks)";
@@ -45,8 +61,7 @@ class Deepwater : public Scheme {
     const OptionReader reader(options, name(),
                               {"strength", "lambda", "tau", "density", "match", "magnitudes", "start"});
     EmbedOptions embed;
-    embed.strength = reader.number("strength", embed.strength, 0, 1000);
-    embed.lambda = reader.number("lambda", embed.lambda, 0, 1e6);
+    embed.lambda = reader.number("lambda", default_lambda_rate / options.learning_rate, 0, 1e6);
     embed.tau = reader.number("tau", embed.tau, 0, 100);
     embed.density = reader.choice("density", {"gaussian", "host"}) == 0 ? "gaussian" : "host";
     const bool marked_start = reader.choice("start", {"random", "marked"}, options.fresh ? 1 : 0) == 1;
@@ -60,6 +75,9 @@ class Deepwater : public Scheme {
     embed.one_sided = match == 0;
     embed.keep_magnitudes = reader.choice("magnitudes", {"kept", "free"}) == 0;
     embed.layers = options.layers;
+    if (!options.fresh && !options.values.contains("strength"))
+      embed.strength = affordable_strength(network, key, embed);
+    embed.strength = reader.number("strength", embed.strength, 0, 1000);
     auto embedder = std::make_unique<Embedder>(network, network_name, key, embed);
     Mark mark = embedder->mark();
     if (marked_start) choose_marked_signs(network, mark, key);
