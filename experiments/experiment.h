@@ -37,13 +37,13 @@ Preset parse_preset(const std::string& name);
 /// What a preset stands for. Everything here decides the cells' results.
 struct PresetSettings {
   std::string name, description;
-  std::string network;              ///< that stands in for WRN-10-4
-  Recipe recipe;                    ///< from scratch
-  Recipe fine_tuning;               ///< of a finished network
-  double strength = 10;             ///< z* from scratch
-  LoadOptions data, other;          ///< how much of the pictures
-  std::string default_data;         ///< empty: --data must say
-  std::string default_other;        ///< empty: --other must say
+  std::string network;        ///< that stands in for WRN-10-4
+  Recipe recipe;              ///< from scratch
+  Recipe fine_tuning;         ///< of a finished network
+  double strength = 10;       ///< z* from scratch
+  LoadOptions data, other;    ///< how much of the pictures
+  std::string default_data;   ///< empty: --data must say
+  std::string default_other;  ///< empty: --other must say
 };
 const PresetSettings& settings_of(Preset preset);
 
