@@ -5,6 +5,7 @@
 #include <cmath>
 
 #include "tests/schemes_support.h"
+#include "watermark/embedder.h"
 
 using namespace dw;
 using namespace dw::test;
@@ -76,6 +77,42 @@ TEST_CASE("schemes: a fresh network starts with the mark in its signs, a finishe
   const std::vector<float> after = weights(*fresh);
   CHECK(after != before);
   for (size_t i = 0; i < before.size(); ++i) REQUIRE(std::fabs(after[i]) == std::fabs(before[i]));
+}
+
+TEST_CASE(
+    "schemes: by default a finished network is marked as strongly as an amplitude of a quarter allows") {
+  const Scheme& scheme = scheme_named("deepwater");
+  const auto mark_of = [&](const std::string& network, int bits) {
+    const auto finished = make_network({network});
+    finished->initialize(1);
+    return scheme.embed(*finished, network, fixed_key(bits), {})->mark();
+  };
+  const Mark small = mark_of("wrn-10-1", 256);
+  CHECK(small.amplitude <= 0.25);
+  CHECK(small.amplitude > 0.24);
+  CHECK(mark_of("wrn-10-1", 1024).strength == 2);  // not what a quarter allows: bits would drown in chance
+  CHECK(mark_of("wrn-16-4", 64).strength == 10);
+}
+
+TEST_CASE("schemes: the default pull moves weights by as much at any learning rate") {
+  const OwnerKey key = fixed_key(scheme_bits);
+  const Scheme& scheme = scheme_named("deepwater");
+  const auto gradient_of = [&](const SchemeOptions& options) {
+    const auto network = fresh_network();
+    const auto embedding = scheme.embed(*network, "n", key, options);
+    const Tensor weight = tensors_to_mark(*network, {}).front().tensor;
+    for (const NamedTensor& parameter : network->parameters())
+      parameter.tensor.set_grad(Tensor::zeros_like(parameter.tensor));
+    embedding->term()->add_gradients();
+    return weight.grad().to_vector<float>();
+  };
+  const std::vector<float> slow = gradient_of({.learning_rate = 0.02}),
+                           fast = gradient_of({.learning_rate = 0.1});
+  const std::vector<float> told = gradient_of({.values = {{"lambda", "0.4"}}});
+  for (size_t i = 0; i < slow.size(); ++i) {
+    REQUIRE(slow[i] == doctest::Approx(told[i]));
+    REQUIRE(slow[i] == doctest::Approx(5 * fast[i]));
+  }
 }
 
 TEST_CASE("schemes: strangers' keys follow the binomial on unmarked and on marked networks") {

@@ -31,29 +31,27 @@ class DeepwaterReader : public MarkReader {
   Reader reader_;
 };
 
-/// Of a finished network, whose weights have to move for the mark: as much as costs nothing, to two digits.
+/// Of a finished network, whose weights have to move for the mark: as much as costs nothing, to two digits,
+/// but no less than a mark that can be told from chance bit by bit.
 double affordable_strength(const Module& network, const OwnerKey& key, const EmbedOptions& options) {
   const std::vector<NamedTensor> layers = tensors_to_mark(network, options.layers);
   uint64_t weights = 0;
   for (const NamedTensor& layer : layers) weights += static_cast<uint64_t>(layer.tensor.numel());
   const double affordable = strength_of(finished_amplitude, weights, key.statement.bits,
                                         density_named(options.density, layers), options.tau);
-  return std::min(options.strength, std::floor(100 * affordable) / 100);
+  constexpr double least = 2;
+  return std::clamp(std::floor(100 * affordable) / 100, least, options.strength);
 }
 
 class Deepwater : public Scheme {
  public:
   std::string name() const override { return "deepwater"; }
   std::string description() const override {
-    return "this project's: the distribution of every convolution's weights, tilted; strength=10 (default "
-           "for "
-           "finished networks: what amplitude 1/4 allows, at most 10), lambda=0.08 (default: 0.008 / "
-           "learning "
-           "rate), tau=0.7, density=gaussian|host, match=skew|full|w2 (default: full from a marked start, "
-           "else "
-           "skew), "
-           "magnitudes=kept|free, start=random|marked (default: marked from scratch; not for finished "
-           "networks)";
+    return "this project's: the distribution of every convolution's weights, tilted; "
+           "strength=10 (default for finished networks: what amplitude 1/4 allows, 2 to 10), "
+           "lambda=0.08 (default: 0.008 / learning rate), tau=0.7, density=gaussian|host, "
+           "match=skew|full|w2 (default: full from a marked start, else skew), magnitudes=kept|free, "
+           "start=random|marked (default: marked from scratch; not for finished networks)";
   }
 
   std::unique_ptr<Embedding> embed(const Module& network, const std::string& network_name,
