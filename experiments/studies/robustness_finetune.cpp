@@ -10,7 +10,7 @@ namespace {
 Findings run(ExperimentContext& context) {
   const std::string epochs = context.choose<std::string>("1", "2", "20");
   const std::string distil_epochs = context.choose<std::string>("1", "6", "200");
-  const auto seeds = context.choose<uint64_t>(1, 1, 3);
+  const auto seeds = context.choose<uint64_t>(1, 3, 3);
   const std::string gentle = "finetune:" + epochs, hard = gentle + ":rate=0.1";
   const std::string prune = "fine-prune:0.9:epochs=" + epochs;
   const RobustnessGrid grid = run_grid(context,

@@ -8,7 +8,7 @@ namespace {
 
 Findings run(ExperimentContext& context) {
   const std::string epochs = context.choose<std::string>("1", "2", "20");
-  const auto seeds = context.choose<uint64_t>(1, 1, 3);
+  const auto seeds = context.choose<uint64_t>(1, 3, 3);
   const auto overwrite = [&](const std::string& scheme, const std::string& more) {
     return fmt::format("overwrite:{}:epochs={}{}", scheme, epochs, more);
   };

@@ -46,7 +46,7 @@ Json transfer_and_prune(ExperimentContext& context, NetworkRequest request, cons
 
 Findings run(ExperimentContext& context) {
   const std::string epochs = context.choose<std::string>("1", "6", "20");
-  const auto seeds = context.choose<uint64_t>(1, 2, 3);
+  const auto seeds = context.choose<uint64_t>(1, 3, 3);
   RobustnessGrid grid{{}, ours_and_uchida(seeds), {}};
   for (const char* const rate : {"0.01", "0.1"}) {
     const std::string transfer = fmt::format("transfer:{}:rate={}", epochs, rate);
