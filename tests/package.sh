@@ -20,8 +20,7 @@ die() {
 # A Debian whose packages are only unpacked: seconds, and no cache.
 newer_debian() {
   command -v mmdebstrap >/dev/null || return 1
-  mmdebstrap --quiet --variant=extract --include=libc6,dash,bash,coreutils "$suite" "$root" \
-    http://deb.debian.org/debian
+  mmdebstrap --quiet --variant=extract --include=libc6,dash,bash,coreutils "$suite" "$root"
 }
 
 # This machine's C library and shell, nothing else.
