@@ -6,6 +6,7 @@
 
 #include "experiments/experiment.h"
 #include "experiments/population.h"
+#include "experiments/studies/summary.h"
 #include "watermark/samples.h"
 #include "watermark/statistics.h"
 
@@ -178,8 +179,7 @@ struct FullSize {
       for (const LayerChange& change : pairs) changes.push_back(std::log(change.sigma_ratio));
       const Moments moments = moments_of(changes);
       if (std::fabs(moments.mean) < std::fabs(largest.mean)) continue;
-      largest = {layer, std::expm1(moments.mean),
-                 2 * moments.deviation / std::sqrt(static_cast<double>(pairs.size()))};
+      largest = {layer, std::expm1(moments.mean), two_standard_errors(changes)};
     }
     return largest;
   }

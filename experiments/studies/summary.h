@@ -19,11 +19,16 @@ inline std::string spread(std::span<const double> values, bool sign = false) {
   return values.size() < 2 ? mean : fmt::format("{} ± {:.2f}", mean, moments.deviation);
 }
 
+/// Of the values' mean; 0 for one value, which says nothing of its spread.
+inline double two_standard_errors(std::span<const double> values) {
+  return 2 * moments_of(values).deviation / std::sqrt(static_cast<double>(values.size()));
+}
+
 /// Of paired differences in accuracy, in points: the mean is not below zero by more than two standard errors.
 /// One pair alone says nothing of its spread and does not meet it.
 inline Goal no_loss_goal(const std::string& statement, std::span<const double> differences) {
   const Moments moments = moments_of(differences);
-  const double allowed = 2 * moments.deviation / std::sqrt(static_cast<double>(differences.size()));
+  const double allowed = two_standard_errors(differences);
   return {statement,
           fmt::format("{} points in {} seeds; two standard errors are {:.2f}", spread(differences, true),
                       differences.size(), allowed),
