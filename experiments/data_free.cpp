@@ -7,7 +7,6 @@
 #include "core/optimizer.h"
 #include "core/tape.h"
 #include "experiments/progress.h"
-#include "watermark/embedder.h"
 
 namespace dw {
 namespace {
@@ -25,23 +24,6 @@ std::vector<NamedTensor> marked_parameters(const Module& network, const Mark& ma
   return marked;
 }
 
-// The fewest of the largest layers that hold half of the weights: late, wide layers bear a change best.
-std::vector<std::string> layers_to_change(const Module& network) {
-  std::vector<MarkedLayer> layers = default_marked_layers(network);
-  std::stable_sort(layers.begin(), layers.end(), [](const MarkedLayer& a, const MarkedLayer& b) {
-    return weight_count(a) > weight_count(b);
-  });
-  uint64_t all = 0, chosen = 0;
-  for (const MarkedLayer& layer : layers) all += weight_count(layer);
-  std::vector<std::string> names;
-  for (const MarkedLayer& layer : layers) {
-    if (2 * chosen >= all) break;
-    chosen += weight_count(layer);
-    names.push_back(layer.name);
-  }
-  return names;
-}
-
 double norm_of(const Tensor& tensor) {
   return std::sqrt(sum(square(tensor.to(DType::f64))).item());
 }
@@ -54,8 +36,7 @@ DataFreeResult embed_without_data(const DataFreeRequest& request) {
   const std::filesystem::path claim_path = claim_path_for(request.key);
   Claim claim = load_claim(claim_path);
   SchemeOptions options = request.options;
-  if (request.scheme == "deepwater" && options.layers.empty())
-    options.layers = layers_to_change(*model.network);
+  options.without_data = true;
   const std::unique_ptr<Embedding> embedding =
       scheme_named(request.scheme).embed(*model.network, model.spec.name, key, options);
   GradientTerm* const term = embedding->term();

@@ -13,8 +13,6 @@ struct DataFreeRequest {
   std::filesystem::path model;  ///< stays as it is
   std::filesystem::path out, key;
   std::string scheme = "deepwater";
-  /// Of scheme "deepwater" where no layers are named: the fewest of the largest that hold half of the
-  /// weights.
   SchemeOptions options;
   Device device;
   NetworkSpec assumed{"", 0, 0, 0, 0};  ///< what the model's metadata does not say

@@ -54,9 +54,7 @@ EmbeddingMeasurement measure_embedding(ExperimentContext& context, const Network
   }
   if (request.scheme.empty()) return result;
   const auto read_after = [&](const std::string& attack) {
-    const Json reading = context.attacked(request, attack);
-    result.readings.push_back(
-        {reading["bits"].get<int>(), reading["errors"].get<int>(), reading["log2_p"].get<double>()});
+    result.readings.push_back(reading_from(context.attacked(request, attack)));
   };
   read_after("");
   for (const int percent : pruned_percents) read_after(fmt::format("prune:{:g}", percent / 100.0));

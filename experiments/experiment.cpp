@@ -117,7 +117,7 @@ MarkReading read_trigger_set(const Model& model, const OwnerKey& key, const Mark
   for (size_t i = 0; i < answers.size(); ++i) right += answers[i] == set.labels[i];
   const auto count = static_cast<int>(answers.size());
   const double tail = log2_binomial_tail(right, count, 1 / static_cast<double>(set.classes.size()));
-  return {count, count - right, std::min(0.0, tail)};
+  return {count, count - right, 0, std::min(0.0, tail)};
 }
 
 }  // namespace
@@ -127,7 +127,20 @@ MarkReading read_mark(const Model& model, const OwnerKey& key, const Mark& mark)
   const std::vector<double> scores =
       reader_of(model, mark)->scores(key.master, payload_of(key.master, key.statement));
   const Matches matches = matches_of(scores);
-  return {mark.bits, mark.bits - matches.matches, log2_p_value(matches.matches, matches.readable)};
+  return {mark.bits, mark.bits - matches.matches, mark.bits - matches.readable,
+          log2_p_value(matches.matches, matches.readable)};
+}
+
+Json json_of(const MarkReading& reading) {
+  return {{"bits", reading.bits},
+          {"errors", reading.errors},
+          {"erased", reading.erased},
+          {"log2_p", reading.log2_p}};
+}
+
+MarkReading reading_from(const Json& json) {
+  return {json.at("bits").get<int>(), json.at("errors").get<int>(), json.at("erased").get<int>(),
+          json.at("log2_p").get<double>()};
 }
 
 MarkReading read_mark(const Model& model, const TrainedFile& owner) {
@@ -264,10 +277,7 @@ Json ExperimentContext::attacked(const NetworkRequest& request, const std::strin
     const Evaluation evaluation = evaluate_model(result.model, *result.task, device());
     Json json = {{"attack", attack}, {"accuracy", evaluation.accuracy}};
     if (request.scheme.empty()) return json;
-    const MarkReading reading = read_mark(result.model, file);
-    json["bits"] = reading.bits;
-    json["errors"] = reading.errors;
-    json["log2_p"] = reading.log2_p;
+    json.update(json_of(read_mark(result.model, file)));
     return json;
   });
 }

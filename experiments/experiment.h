@@ -96,11 +96,15 @@ struct TrainedFile {
   double seconds = 0;   ///< of training
 };
 
-/// What a mark's reading says: bits wrong of all (erased ones included), and the p-value.
+/// What a mark's reading says: bits wrong of all (erased ones included), those erased, and the p-value.
 struct MarkReading {
   int bits = 0, errors = 0;
+  int erased = 0;  ///< with nothing left to read, as a bit all of whose weights are zero
   double log2_p = 0;
 };
+/// {"bits", "errors", "erased", "log2_p"}, as cells keep it, and back.
+Json json_of(const MarkReading& reading);
+MarkReading reading_from(const Json& json);
 
 /// Ctrl-C: everything finished is on disk, and the same command goes on from there.
 class Interrupted : public std::runtime_error {
@@ -160,7 +164,7 @@ class ExperimentContext {
   const Dataset& other_data();
 
   /// Applies `attack` to the network of `request` and reads its mark: {"attack", "accuracy", "bits",
-  /// "errors", "log2_p"}. A cell. An empty `attack` reads the network as it is.
+  /// "errors", "erased", "log2_p"}. A cell. An empty `attack` reads the network as it is.
   Json attacked(const NetworkRequest& request, const std::string& attack, uint64_t seed = 1);
 
   /// What has been asked for so far, in order, each once.

@@ -86,6 +86,9 @@ TEST_CASE("detectability: both attackers see a planted difference and name it") 
   CHECK(threshold.area.value > 0.9);
   CHECK(threshold.area.low > 0.7);
   CHECK(threshold.detail.find("\"f3\"") != std::string::npos);
+  const Attacker choosing = choosing_attacker(networks, names_for(features), {5, 2, 20, 1});
+  CHECK(choosing.area.value > 0.9);
+  CHECK(choosing.detail.find("\"f3\"") != std::string::npos);
   CHECK(regression.score.size() == 60);
 }
 
@@ -98,6 +101,27 @@ TEST_CASE("detectability: the regression adds up evidence that no single feature
   const Attacker regression = logistic_attacker(networks, {5, 2, 20, 1});
   CHECK(regression.area.value > threshold_attacker(networks, names_for(20), {5, 2, 20, 1}).area.value + 0.1);
   CHECK(regression.area.value > 0.9);
+  const Attacker choosing = choosing_attacker(networks, names_for(20), {5, 2, 20, 1});
+  CHECK(choosing.area.value > 0.9);
+  CHECK(choosing.detail.find("regression") != std::string::npos);
+}
+
+TEST_CASE("detectability: choosing the better attacker inside the training folds brings no luck with it") {
+  constexpr int trials = 60;
+  int covered = 0;
+  double choosing = 0, larger = 0;
+  for (int i = 0; i < trials; ++i) {
+    const LabelledNetworks networks = networks_with(0, 20, 12, 300 + i);
+    const AreaUnderCurve area = choosing_attacker(networks, names_for(12), {5, 1, 20, 1}).area;
+    covered += area.low <= 0.5 && 0.5 <= area.high;
+    choosing += area.value / trials;
+    larger += std::max(logistic_attacker(networks, {5, 1, 0, 1}).area.value,
+                       threshold_attacker(networks, names_for(12), {5, 1, 0, 1}).area.value) /
+              trials;
+  }
+  CHECK(covered >= 52);
+  CHECK(std::fabs(choosing - 0.5) < 0.04);
+  CHECK(larger > choosing + 0.02);  // the luck that it avoids
 }
 
 TEST_CASE("detectability: where there is nothing to see, attackers score one half within their interval") {
@@ -130,6 +154,7 @@ TEST_CASE(
   ragged = networks;
   ragged.marked.pop_back();
   CHECK_THROWS_AS(threshold_attacker(ragged, names_for(8)), Error);
+  CHECK_THROWS_AS(choosing_attacker(networks, names_for(7)), Error);
 }
 
 TEST_CASE(

@@ -92,6 +92,29 @@ TEST_CASE(
   CHECK(small.amplitude > 0.24);
   CHECK(mark_of("wrn-10-1", 1024).strength == 2);  // not what a quarter allows: bits would drown in chance
   CHECK(mark_of("wrn-16-4", 64).strength == 10);
+  const auto spared = make_network({"wrn-10-1"});
+  spared->initialize(1);
+  CHECK(scheme.embed(*spared, "wrn-10-1", fixed_key(256), {.sparing = false})->mark().strength == 10);
+}
+
+TEST_CASE("schemes: without data the largest layers that hold half of the weights are marked") {
+  const auto network = make_network({"wrn-10-1"});
+  network->initialize(1);
+  const auto marked = [&](const SchemeOptions& options) {
+    uint64_t weights = 0, smallest = UINT64_MAX;
+    const auto embedding = scheme_named("deepwater").embed(*network, "wrn-10-1", fixed_key(64), options);
+    for (const MarkedLayer& layer : embedding->mark().layers) {
+      weights += weight_count(layer);
+      smallest = std::min(smallest, weight_count(layer));
+    }
+    return std::pair(weights, smallest);
+  };
+  const auto [all, smallest_of_all] = marked({});
+  const auto [some, smallest_of_some] = marked({.without_data = true});
+  CHECK(2 * some >= all);
+  CHECK(2 * (some - smallest_of_some) < all);  // one fewer would not do
+  CHECK(smallest_of_some > smallest_of_all);
+  CHECK(marked({.layers = {"block1.layer.0.conv1.weight"}, .without_data = true}).first == 16 * 16 * 9);
 }
 
 TEST_CASE("schemes: the default pull moves weights by as much at any learning rate") {

@@ -260,6 +260,63 @@ Attacker attack(const LabelledNetworks& networks, const AttackerOptions& options
   return attacker;
 }
 
+constexpr int inner_folds = 4;
+
+Learner regression_learner(const LabelledNetworks& networks, const AttackerOptions& options) {
+  return [&networks, seed = options.seed](const std::vector<bool>& marked, const Rows& learnt,
+                                          uint32_t repetition) {
+    const std::vector<std::vector<double>> products = products_of(standardised(networks.features, learnt));
+    double best_penalty = 1, best_area = -1;
+    const std::vector<Rows> folds = deal(learnt, marked, inner_folds, {seed, 0x696e6e72, repetition});
+    for (const double penalty : {1.0, 0.1, 0.01}) {
+      double area = 0;
+      for (size_t f = 0; f < folds.size(); ++f)
+        area +=
+            area_within(regression_scores(products, marked, all_but(folds, f), penalty), marked, folds[f]);
+      if (area > best_area + 1e-9) best_area = area, best_penalty = penalty;
+    }
+    return regression_scores(products, marked, learnt, best_penalty);
+  };
+}
+
+struct TellingFeature {
+  size_t feature = 0;
+  double area = 0.5;
+};
+
+TellingFeature telling_feature(const LabelledNetworks& networks, const std::vector<bool>& marked,
+                               const Rows& learnt) {
+  TellingFeature best;
+  std::vector<double> column(networks.features.size());
+  for (size_t f = 0; f < networks.features[0].size(); ++f) {
+    for (const size_t row : learnt) column[row] = networks.features[row][f];
+    const double area = area_within(column, marked, learnt);
+    if (std::fabs(area - 0.5) > std::fabs(best.area - 0.5)) best = {f, area};
+  }
+  return best;
+}
+
+Learner threshold_learner(const LabelledNetworks& networks) {
+  return [&networks](const std::vector<bool>& marked, const Rows& learnt, uint32_t) {
+    const TellingFeature best = telling_feature(networks, marked, learnt);
+    std::vector<double> scores;
+    for (const std::vector<double>& row : networks.features)
+      scores.push_back((best.area > 0.5 ? 1 : -1) * row[best.feature]);
+    return scores;
+  };
+}
+
+void check_names(const LabelledNetworks& networks, std::span<const std::string> names) {
+  require(names.size() == networks.features[0].size(), "attacker: {} names for {} features", names.size(),
+          networks.features[0].size());
+}
+
+Rows everyone(const LabelledNetworks& networks) {
+  Rows rows(networks.marked.size());
+  std::iota(rows.begin(), rows.end(), size_t{0});
+  return rows;
+}
+
 }  // namespace
 
 AreaUnderCurve area_under_curve(std::span<const double> positives, std::span<const double> negatives) {
@@ -288,21 +345,7 @@ WeightFeatures weight_features(const Model& model) {
 
 Attacker logistic_attacker(const LabelledNetworks& networks, const AttackerOptions& options) {
   check(networks, options);
-  constexpr int inner_folds = 4;
-  const auto learn = [&](const std::vector<bool>& marked, const Rows& learnt, uint32_t repetition) {
-    const std::vector<std::vector<double>> products = products_of(standardised(networks.features, learnt));
-    double best_penalty = 1, best_area = -1;
-    const std::vector<Rows> folds = deal(learnt, marked, inner_folds, {options.seed, 0x696e6e72, repetition});
-    for (const double penalty : {1.0, 0.1, 0.01}) {
-      double area = 0;
-      for (size_t f = 0; f < folds.size(); ++f)
-        area +=
-            area_within(regression_scores(products, marked, all_but(folds, f), penalty), marked, folds[f]);
-      if (area > best_area + 1e-9) best_area = area, best_penalty = penalty;
-    }
-    return regression_scores(products, marked, learnt, best_penalty);
-  };
-  Attacker attacker = attack(networks, options, learn);
+  Attacker attacker = attack(networks, options, regression_learner(networks, options));
   attacker.detail = fmt::format("logistic regression on {} features", networks.features[0].size());
   return attacker;
 }
@@ -310,34 +353,36 @@ Attacker logistic_attacker(const LabelledNetworks& networks, const AttackerOptio
 Attacker threshold_attacker(const LabelledNetworks& networks, std::span<const std::string> names,
                             const AttackerOptions& options) {
   check(networks, options);
-  require(names.size() == networks.features[0].size(), "attacker: {} names for {} features", names.size(),
-          networks.features[0].size());
-  struct Choice {
-    size_t feature = 0;
-    double area = 0.5;
+  check_names(networks, names);
+  Attacker attacker = attack(networks, options, threshold_learner(networks));
+  attacker.detail =
+      fmt::format("threshold on one feature; of all networks \"{}\" tells most",
+                  names[telling_feature(networks, networks.marked, everyone(networks)).feature]);
+  return attacker;
+}
+
+Attacker choosing_attacker(const LabelledNetworks& networks, std::span<const std::string> names,
+                           const AttackerOptions& options) {
+  check(networks, options);
+  check_names(networks, names);
+  const std::array<Learner, 2> learners{regression_learner(networks, options), threshold_learner(networks)};
+  const auto choose = [&](const std::vector<bool>& marked, const Rows& learnt, uint32_t repetition) {
+    const std::vector<Rows> folds = deal(learnt, marked, inner_folds, {options.seed, 0x63686f73, repetition});
+    std::array<double, 2> areas{};
+    for (size_t i = 0; i < learners.size(); ++i)
+      for (size_t f = 0; f < folds.size(); ++f)
+        areas[i] += area_within(learners[i](marked, all_but(folds, f), repetition), marked, folds[f]);
+    return areas[0] >= areas[1] ? size_t{0} : size_t{1};
   };
-  const auto choose = [&](const std::vector<bool>& marked, const Rows& learnt) {
-    Choice best;
-    std::vector<double> column(networks.features.size());
-    for (size_t f = 0; f < names.size(); ++f) {
-      for (const size_t row : learnt) column[row] = networks.features[row][f];
-      const double area = area_within(column, marked, learnt);
-      if (std::fabs(area - 0.5) > std::fabs(best.area - 0.5)) best = {f, area};
-    }
-    return best;
-  };
-  Attacker attacker =
-      attack(networks, options, [&](const std::vector<bool>& marked, const Rows& learnt, uint32_t) {
-        const Choice best = choose(marked, learnt);
-        std::vector<double> scores;
-        for (const std::vector<double>& row : networks.features)
-          scores.push_back((best.area > 0.5 ? 1 : -1) * row[best.feature]);
-        return scores;
+  Attacker attacker = attack(
+      networks, options, [&](const std::vector<bool>& marked, const Rows& learnt, uint32_t repetition) {
+        return learners[choose(marked, learnt, repetition)](marked, learnt, repetition);
       });
-  Rows everyone(networks.features.size());
-  std::iota(everyone.begin(), everyone.end(), size_t{0});
-  attacker.detail = fmt::format("threshold on one feature; of all networks \"{}\" tells most",
-                                names[choose(networks.marked, everyone).feature]);
+  const Rows all = everyone(networks);
+  attacker.detail = choose(networks.marked, all, 0) == 0
+                        ? fmt::format("logistic regression on {} features", names.size())
+                        : fmt::format("threshold on \"{}\"",
+                                      names[telling_feature(networks, networks.marked, all).feature]);
   return attacker;
 }
 

@@ -65,4 +65,9 @@ Attacker logistic_attacker(const LabelledNetworks& networks, const AttackerOptio
 Attacker threshold_attacker(const LabelledNetworks& networks, std::span<const std::string> names,
                             const AttackerOptions& options = {});
 
+/// Whichever of the two does better inside the training folds. Its area is what an attacker with both can
+/// expect; the larger of their two areas, picked afterwards, would be above one half by luck alone.
+Attacker choosing_attacker(const LabelledNetworks& networks, std::span<const std::string> names,
+                           const AttackerOptions& options = {});
+
 }  // namespace dw

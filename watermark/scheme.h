@@ -34,6 +34,8 @@ struct SchemeOptions {
   PictureFormat pictures = {};           ///< for schemes that work through the training data
   bool fresh = false;  ///< the network has its random initial weights, and nothing is lost if they change
   double learning_rate = 0.1;  ///< at its peak, of the SGD that the mark is embedded by
+  bool sparing = true;         ///< of a finished network's accuracy, as its owner is and a thief is not
+  bool without_data = false;   ///< no training follows that would make good what the mark disturbs
 
   bool operator==(const SchemeOptions&) const = default;
 };

@@ -4,17 +4,29 @@
 #include <nlohmann/json.hpp>
 
 #include "experiments/studies/summary.h"
+#include "watermark/realignment.h"
 
 namespace dw {
+namespace {
 
-void Outcome::add(const Json& reading) {
+MarkReading charged(MarkReading reading, double alternatives) {
+  const int readable = reading.bits - reading.erased;
+  reading.log2_p = log2_p_value(reading.bits - reading.errors, readable, alternatives);
+  return reading;
+}
+
+}  // namespace
+
+void Outcome::add(const Json& cell) {
+  const MarkReading reading = reading_from(cell);
   ++runs;
-  bits = reading["bits"].get<int>();
-  const int errors = reading["errors"].get<int>();
-  accuracy.push_back(100 * reading["accuracy"].get<double>());
-  error_rate.push_back(100.0 * errors / bits);
-  worst_errors = std::max(worst_errors, errors);
-  weakest_log2_p = std::max(weakest_log2_p, reading["log2_p"].get<double>());
+  bits = reading.bits;
+  accuracy.push_back(100 * cell["accuracy"].get<double>());
+  error_rate.push_back(100.0 * reading.errors / bits);
+  worst_errors = std::max(worst_errors, reading.errors);
+  errors += reading.errors;
+  erased += reading.erased;
+  weakest_log2_p = std::max(weakest_log2_p, reading.log2_p);
 }
 
 double Outcome::mean_accuracy() const {
@@ -24,13 +36,40 @@ double Outcome::mean_error_rate() const {
   return moments_of(error_rate).mean;
 }
 
+Json attacked_and_realigned(ExperimentContext& context, const NetworkRequest& request,
+                            const std::string& attack, uint64_t seed) {
+  const std::string name =
+      fmt::format("{} after {}, realigned, attack seed {}", describe(request), attack, seed);
+  return context.cell(name, [&]() -> Json {
+    const TrainedFile file = context.network(request);
+    const Model original = read_model(file.model);
+    AttackContext thief;
+    thief.task = &context.task();
+    thief.device = context.device();
+    thief.seed = seed + 1000 * (context.seed() - 1);
+    const Model suspect = apply_attacks(parse_attacks(attack), {original, thief.task}, thief).model;
+    const Realignment aligned = realign(suspect, original);
+    Json result = {{"accuracy", evaluate_model(suspect, *thief.task, thief.device).accuracy},
+                   {"realigned", json_of(charged(read_mark(aligned.model, file), aligned.alternatives))}};
+    if (!suspect.metadata.contains("shapes")) result["direct"] = json_of(read_mark(suspect, file));
+    return result;
+  });
+}
+
 Outcome attack_networks(ExperimentContext& context, NetworkRequest request, const std::string& attack,
-                        uint64_t seeds) {
+                        uint64_t seeds, bool realigned) {
   Outcome outcome;
   for (uint64_t seed = 1; seed <= seeds; ++seed) {
     request.seed = seed;
     try {
-      outcome.add(context.attacked(request, attack, seed));
+      if (!realigned) {
+        outcome.add(context.attacked(request, attack, seed));
+        continue;
+      }
+      const Json cell = attacked_and_realigned(context, request, attack, seed);
+      Json reading = cell["realigned"];
+      reading["accuracy"] = cell["accuracy"];
+      outcome.add(reading);
     } catch (const UsageError&) {
       throw;
     } catch (const Error& error) {
@@ -53,7 +92,8 @@ RobustnessGrid run_grid(ExperimentContext& context, std::vector<AttackRow> rows,
   for (const AttackRow& row : grid.rows) {
     std::vector<Outcome>& outcomes = grid.outcomes.emplace_back();
     for (const Contender& contender : grid.contenders)
-      outcomes.push_back(attack_networks(context, contender.request, row.attack, contender.seeds));
+      outcomes.push_back(
+          attack_networks(context, contender.request, row.attack, contender.seeds, row.realigned));
   }
   return grid;
 }

@@ -17,16 +17,24 @@ struct Outcome {
   int destroyed = 0;  ///< runs whose training no longer gave finite numbers: nothing is left to steal
   int bits = 0;
   int worst_errors = 0;
+  int errors = 0, erased = 0;  ///< of all runs; what is erased is an error too
   double weakest_log2_p = -1e9;
 
-  void add(const Json& reading);
+  void add(const Json& cell);  ///< a reading with "accuracy"
   double mean_accuracy() const;
   double mean_error_rate() const;
 };
 
+/// The attack on the network of `request`, and its mark read as it is and realigned to the owner's copy. A
+/// cell: {"accuracy", "direct", "realigned"}, the last two {"bits", "errors", "erased", "log2_p"}. Without
+/// "direct" where the attack added channels, so that no layer has the mark's shape.
+Json attacked_and_realigned(ExperimentContext& context, const NetworkRequest& request,
+                            const std::string& attack, uint64_t seed);
+
 /// The attack on the networks of seeds 1 .. `seeds`, otherwise as `request`; the seed is the attack's too.
+/// `realigned`: read after realignment to the owner's copy.
 Outcome attack_networks(ExperimentContext& context, NetworkRequest request, const std::string& attack,
-                        uint64_t seeds);
+                        uint64_t seeds, bool realigned = false);
 
 /// A scheme as a column: its name in the table, and how its networks are asked for.
 struct Contender {
@@ -41,6 +49,7 @@ struct AttackRow {
   std::string label;
   std::string attack;
   std::string known = {};  ///< of Uchida's scheme, elsewhere
+  bool realigned = false;  ///< read after realignment to the owner's copy
 };
 
 /// Every attack on every contender: outcomes[row][contender] and their table.

@@ -34,11 +34,9 @@ Json transfer_and_prune(ExperimentContext& context, NetworkRequest request, cons
       const AttackedModel pruned =
           fraction == 0 ? moved
                         : apply_attacks(parse_attacks(fmt::format("prune:{}", fraction)), moved, thief);
-      const MarkReading reading = read_mark(pruned.model, file);
-      readings.push_back({{"accuracy", evaluate_model(pruned.model, *pruned.task, thief.device).accuracy},
-                          {"bits", reading.bits},
-                          {"errors", reading.errors},
-                          {"log2_p", reading.log2_p}});
+      Json reading = json_of(read_mark(pruned.model, file));
+      reading["accuracy"] = evaluate_model(pruned.model, *pruned.task, thief.device).accuracy;
+      readings.push_back(reading);
     }
     return {{"readings", readings}};
   });

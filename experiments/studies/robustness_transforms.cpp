@@ -27,33 +27,6 @@ RobustnessGrid coarse_and_noisy(ExperimentContext& context) {
   return run_grid(context, rows, ours_and_uchida(context.choose<uint64_t>(1, 3, 3)));
 }
 
-Json reading_json(const MarkReading& reading, double alternatives) {
-  const double log2_p = log2_p_value(reading.bits - reading.errors, reading.bits, alternatives);
-  return {{"bits", reading.bits}, {"errors", reading.errors}, {"log2_p", log2_p}};
-}
-
-// Accuracy after the transform, and the mark read as it is and realigned to the owner's copy.
-Json transformed(ExperimentContext& context, const NetworkRequest& request, const std::string& attack,
-                 uint64_t seed) {
-  return context.cell(
-      fmt::format("{} after {}, realigned, attack seed {}", describe(request), attack, seed), [&]() -> Json {
-        const TrainedFile file = context.network(request);
-        const Model original = read_model(file.model);
-        AttackContext thief;
-        thief.task = &context.task();
-        thief.device = context.device();
-        thief.seed = seed + 1000 * (context.seed() - 1);
-        const Model suspect = apply_attacks(parse_attacks(attack), {original, thief.task}, thief).model;
-        const Realignment aligned = realign(suspect, original);
-        Json result = {{"accuracy", evaluate_model(suspect, *thief.task, thief.device).accuracy},
-                       {"realigned", reading_json(read_mark(aligned.model, file), aligned.alternatives)}};
-        // A grown network has no layer of the mark's shape to read.
-        if (!suspect.metadata.contains("shapes"))
-          result["direct"] = reading_json(read_mark(suspect, file), 1);
-        return result;
-      });
-}
-
 struct Transformed {
   Table table;
   std::vector<Outcome> realigned;  // of each attack
@@ -74,7 +47,7 @@ Transformed read_transforms(ExperimentContext& context, const std::string& schem
   for (const AttackRow& row : rows) {
     Outcome direct, realigned;
     for (uint64_t seed = 1; seed <= seeds; ++seed) {
-      const Json cell = transformed(context, {.scheme = scheme, .seed = seed}, row.attack, seed);
+      const Json cell = attacked_and_realigned(context, {.scheme = scheme, .seed = seed}, row.attack, seed);
       const auto add = [&](Outcome& outcome, const std::string& how) {
         if (!cell.contains(how)) return;
         Json reading = cell[how];

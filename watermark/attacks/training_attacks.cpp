@@ -130,8 +130,7 @@ AttackAction make_overwrite(const AttackArguments& arguments) {
     SchemeOptions options;
     options.pictures = {.channels = spec.channels, .height = spec.height, .width = spec.width};
     options.learning_rate = training.rate;
-    // A thief does not spare the network: the strength of a mark from scratch.
-    if (scheme.name() == "deepwater") options.values["strength"] = "10";
+    options.sparing = false;
     const std::unique_ptr<Module> network = on_device(victim.model, context);
     for (int64_t time = 0; time < times; ++time) {
       AttackContext own = context;

@@ -43,6 +43,23 @@ double affordable_strength(const Module& network, const OwnerKey& key, const Emb
   return std::clamp(std::floor(100 * affordable) / 100, least, options.strength);
 }
 
+/// The fewest of the largest layers that hold half of the weights: late, wide layers bear a change best.
+std::vector<std::string> layers_to_change(const Module& network) {
+  std::vector<MarkedLayer> layers = default_marked_layers(network);
+  std::stable_sort(layers.begin(), layers.end(), [](const MarkedLayer& a, const MarkedLayer& b) {
+    return weight_count(a) > weight_count(b);
+  });
+  uint64_t all = 0, chosen = 0;
+  for (const MarkedLayer& layer : layers) all += weight_count(layer);
+  std::vector<std::string> names;
+  for (const MarkedLayer& layer : layers) {
+    if (2 * chosen >= all) break;
+    chosen += weight_count(layer);
+    names.push_back(layer.name);
+  }
+  return names;
+}
+
 class Deepwater : public Scheme {
  public:
   std::string name() const override { return "deepwater"; }
@@ -51,7 +68,8 @@ class Deepwater : public Scheme {
            "strength=10 (default for finished networks: what amplitude 1/4 allows, 2 to 10), "
            "lambda=0.08 (default: 0.008 / learning rate), tau=0.7, density=gaussian|host, "
            "match=skew|full|w2 (default: full from a marked start, else skew), magnitudes=kept|free, "
-           "start=random|marked (default: marked from scratch; not for finished networks)";
+           "start=random|marked (default: marked from scratch; not for finished networks). Without data and "
+           "--layers: the fewest of the largest layers that hold half of the weights";
   }
 
   std::unique_ptr<Embedding> embed(const Module& network, const std::string& network_name,
@@ -72,8 +90,9 @@ class Deepwater : public Scheme {
     const size_t match = reader.choice("match", {"skew", "full", "w2"}, marked_start ? 1 : 0);
     embed.one_sided = match == 0;
     embed.keep_magnitudes = reader.choice("magnitudes", {"kept", "free"}) == 0;
-    embed.layers = options.layers;
-    if (!options.fresh && !options.values.contains("strength"))
+    embed.layers =
+        options.layers.empty() && options.without_data ? layers_to_change(network) : options.layers;
+    if (!options.fresh && options.sparing && !options.values.contains("strength"))
       embed.strength = affordable_strength(network, key, embed);
     embed.strength = reader.number("strength", embed.strength, 0, 1000);
     auto embedder = std::make_unique<Embedder>(network, network_name, key, embed);
