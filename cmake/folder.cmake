@@ -35,9 +35,7 @@ function(deepwater_folder name)
       set(part ${target}_cpu_${level})
       add_library(${part} OBJECT ${cpu_sources} ${bodies})
       target_link_libraries(${part} PUBLIC deepwater_options ${ARGN})
-      if(NOT level STREQUAL baseline)
-        target_compile_options(${part} PRIVATE -march=${level})
-      endif()
+      set_target_properties(${part} PROPERTIES DEEPWATER_LEVEL ${level})
       target_link_libraries(deepwater_cpu_${level} PRIVATE ${part})
       list(APPEND made ${part})
     endforeach()
@@ -82,14 +80,17 @@ if(DEEPWATER_WERROR)
     $<$<COMPILE_LANGUAGE:CXX>:-Werror> $<$<COMPILE_LANGUAGE:CUDA>:-Xcompiler=-Werror>)
 endif()
 
-# The first level of DEEPWATER_LEVELS is what everything is compiled for.
+# The first level of DEEPWATER_LEVELS is what everything is compiled for that has no DEEPWATER_LEVEL of its own. One
+# -march a command: of several the last would win.
 if(DEEPWATER_NATIVE)
   set(DEEPWATER_LEVELS native)
 else()
   set(DEEPWATER_LEVELS ${DEEPWATER_ARCH})
 endif()
 list(GET DEEPWATER_LEVELS 0 baseline)
-target_compile_options(deepwater_options INTERFACE $<$<COMPILE_LANGUAGE:CXX>:-march=${baseline}>)
+set(own_level $<TARGET_PROPERTY:DEEPWATER_LEVEL>)
+target_compile_options(deepwater_options INTERFACE
+  $<$<COMPILE_LANGUAGE:CXX>:-march=$<IF:$<BOOL:${own_level}>,${own_level},${baseline}>>)
 if(DEEPWATER_SANITIZE)
   target_compile_options(deepwater_options INTERFACE
     $<$<COMPILE_LANGUAGE:CXX>:-fsanitize=${DEEPWATER_SANITIZE} -fno-omit-frame-pointer -g>)

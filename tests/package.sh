@@ -69,6 +69,16 @@ inside $here/deepwater demo --quick --quiet --out /tmp/demo
 inside $here/deepwater_tests --source-file='*kernels_*,*op_gradients*,*cuda/*,*watermark_ownership_*,*program_bad_input*'
 inside $here/bench_step --python none --only "lenet-5 training" --rounds 1 --steps 1 --quiet
 
+# The kernels for processors with AVX-512 use its registers, and those for others do not.
+kernels=$root/opt/elsewhere/lib
+wide() { objdump -d -- "$1" | grep -c '%zmm' || true; }
+if command -v objdump >/dev/null; then
+  [[ $(wide "$kernels/glibc-hwcaps/x86-64-v4/libdeepwater_cpu.so") -gt 1000 ]] || die "the kernels for AVX-512 do not use it"
+  [[ $(wide "$kernels/libdeepwater_cpu.so") -eq 0 ]] || die "the kernels for processors without AVX-512 use it"
+else
+  say "skipped: which registers the kernels use (no objdump here)"
+fi
+
 # The same kernels for processors without AVX-512.
 rm -r "$root/opt/elsewhere/lib/glibc-hwcaps"
 inside $here/deepwater_tests --source-file='*kernels_cpu_*,*kernels_bodies_*'
