@@ -68,7 +68,7 @@ TEST_CASE("program: train names the schemes and refuses what they cannot do") {
   const auto at = [&](const std::string& name) { return (folder / name).string(); };
   output_of({"keygen", "--owner", "Ada", "--out", at("owner.key")});
   const std::string help = output_of({"train", "--help"});
-  for (const char* name : {"deepwater", "uchida", "neural-mark", "greedy-residual", "trigger-set"})
+  for (const char* name : {"deepwater", "uchida", "neuralmark", "greedy-residual", "trigger-set"})
     CHECK(contains(help, name));
   const auto refused = [&](const std::vector<std::string>& more, const std::string& why) {
     constexpr int usage = 2;

@@ -33,7 +33,7 @@ TEST_CASE("schemes: gradients equal finite differences") {
       {{.values = {{"lambda", "0.5"}, {"matrix", "direct"}}, .layers = {"layer1"}}, "uchida", 0.5},
       {{.values = {{"lambda", "0.5"}, {"matrix", "diff"}}, .layers = {"layer1"}}, "uchida", 0.5},
       {{.values = {{"lambda", "0.5"}, {"rounds", "2"}, {"size", "48"}}, .layers = {"layer1"}},
-       "neural-mark",
+       "neuralmark",
        0.5},
       {{.values = {{"lambda", "0.5"}, {"columns", "9"}}, .layers = {"layer0", "layer1"}},
        "greedy-residual",

@@ -192,13 +192,13 @@ TEST_CASE("schemes: options and layers that do not fit are usage errors that say
   CHECK(contains(message("uchida", {.values = {{"matrix", "sparse"}}}), "random, direct, diff"));
   CHECK(contains(message("uchida", {.values = {{"lambda", "1x"}}}), "expected a number"));
   CHECK(contains(message("uchida", {}, 512), "payload too large"));
-  CHECK(contains(message("neural-mark", {.values = {{"rounds", "9"}}}), "payload too large"));
-  CHECK(contains(message("neural-mark", {.values = {{"rounds", "2.5"}}}), "whole number"));
+  CHECK(contains(message("neuralmark", {.values = {{"rounds", "9"}}}), "payload too large"));
+  CHECK(contains(message("neuralmark", {.values = {{"rounds", "2.5"}}}), "whole number"));
   CHECK(contains(message("greedy-residual", {.values = {{"keep", "1.5"}}}), "at most 1"));
   CHECK(contains(message("greedy-residual", {.values = {{"columns", "5000"}}}), "payload too large"));
   const SchemeOptions two{.layers = {"block1.layer.0.conv1.weight", "block1.layer.0.conv2.weight"}};
   CHECK(contains(message("uchida", two), "marks one layer"));
-  CHECK(contains(message("neural-mark", two), "marks one layer"));
+  CHECK(contains(message("neuralmark", two), "marks one layer"));
   CHECK(message("greedy-residual", two) == "");
   CHECK(contains(message("trigger-set", two), "marks no layers"));
   CHECK(contains(message("uchida", {.layers = {"fc.weight"}}), "fc.weight"));
@@ -210,8 +210,8 @@ TEST_CASE("schemes: each marks the layers that its publication does") {
     return scheme_named(scheme).embed(*network, "n", fixed_key(64), {})->mark().layers;
   };
   CHECK(layers("uchida") == std::vector<MarkedLayer>{{"block2.layer.0.conv2.weight", {32, 32, 3, 3}}});
-  CHECK(layers("neural-mark") == std::vector<MarkedLayer>{{"block3.layer.0.conv2.weight", {64, 64, 3, 3}}});
-  CHECK(layers("greedy-residual") == layers("neural-mark"));
+  CHECK(layers("neuralmark") == std::vector<MarkedLayer>{{"block3.layer.0.conv2.weight", {64, 64, 3, 3}}});
+  CHECK(layers("greedy-residual") == layers("neuralmark"));
   CHECK(layers("deepwater").size() == 8);
 }
 

@@ -27,7 +27,7 @@ inline const std::vector<SchemeCase>& white_box_cases() {
                                              {"uchida", {}, 10},
                                              {"uchida", {{"matrix", "direct"}}, 100},
                                              {"uchida", {{"matrix", "diff"}}, 100},
-                                             {"neural-mark", {}, 10},
+                                             {"neuralmark", {}, 10},
                                              {"greedy-residual", {{"threshold", "0.02"}}, 40}};
   return cases;
 }

@@ -60,7 +60,7 @@ Findings run(ExperimentContext& context) {
   std::vector<std::string> searches;
   bool any_search_won = false, matrix_always = false;
   double strict_chance = 0;
-  for (const char* const scheme : {"deepwater", "uchida", "neural-mark", "greedy-residual"}) {
+  for (const char* const scheme : {"deepwater", "uchida", "neuralmark", "greedy-residual"}) {
     const std::string name = scheme;
     const Json free = context.cell(name + ": free message", [&] {
       const Victim victim = victim_of(context, name);

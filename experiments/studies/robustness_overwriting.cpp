@@ -26,7 +26,7 @@ Findings run(ExperimentContext& context) {
   ours.push_back({"uchida", overwrite("uchida", "")});
   ours.push_back({"uchida, λ × 100", overwrite("uchida", ":lambda=100")});
   theirs.push_back({"deepwater", overwrite("deepwater", "")});
-  ours.push_back({"neural-mark", overwrite("neural-mark", "")});
+  ours.push_back({"neuralmark", overwrite("neuralmark", "")});
   const RobustnessGrid our_grid = run_grid(context, ours, {{"deepwater", {.scheme = "deepwater"}, seeds}});
   const RobustnessGrid their_grid = run_grid(context, theirs, {{"uchida", {.scheme = "uchida"}, seeds}});
 

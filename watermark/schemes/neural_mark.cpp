@@ -32,7 +32,7 @@ class Pooled {
   Pooled(const Secret& master, std::span<const int8_t> payload, size_t weights, int64_t rounds, size_t size)
       : places_(filtered(weights, payload, rounds)), size_(size), bits_(payload.size()) {
     places_.resize(places_.size() / size * size);
-    if (!places_.empty()) matrix_ = KeyNumbers(master, "neural-mark", "matrix").normals(size * bits_);
+    if (!places_.empty()) matrix_ = KeyNumbers(master, "neuralmark", "matrix").normals(size * bits_);
   }
 
   bool is_empty() const { return places_.empty(); }
@@ -107,7 +107,7 @@ class NeuralMarkReader : public MarkReader {
 
 class NeuralMark : public Scheme {
  public:
-  std::string name() const override { return "neural-mark"; }
+  std::string name() const override { return "neuralmark"; }
   std::string description() const override {
     return "Yao et al. 2025 (arXiv 2507.11137): weights filtered by the mark, averaged, projected; rounds=4, "
            "size=512, lambda=1";
@@ -126,7 +126,7 @@ class NeuralMark : public Scheme {
     if (pooled.is_empty()) {
       throw UsageError(
           fmt::format("payload too large: {} has {} weights, of which {} rounds leave {}, scheme "
-                      "neural-mark needs size = {}",
+                      "neuralmark needs size = {}",
                       layer.name, weights, rounds, filtered(weights, payload, rounds).size(), size));
     }
     Mark mark = other_mark(name(), network_name, key.statement.bits);
@@ -139,7 +139,7 @@ class NeuralMark : public Scheme {
 
   std::unique_ptr<MarkReader> reader(std::span<const LayerWeights> layers, const Mark& mark) const override {
     const std::vector<LayerWeights> present = present_layers(layers, mark);
-    require(mark.layers.size() == 1, "a mark of scheme neural-mark names one layer, found {}",
+    require(mark.layers.size() == 1, "a mark of scheme neuralmark names one layer, found {}",
             mark.layers.size());
     return std::make_unique<NeuralMarkReader>(present[0], mark);
   }
