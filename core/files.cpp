@@ -63,6 +63,11 @@ AtomicFile::AtomicFile(std::filesystem::path path, unsigned mode, Existing exist
     : path_(std::move(path)), existing_(existing) {
   require(existing == Existing::replace || !std::filesystem::exists(std::filesystem::symlink_status(path_)),
           "{} exists and is never overwritten", path_.string());
+  if (path_.has_parent_path()) {
+    std::error_code error;
+    std::filesystem::create_directories(path_.parent_path(), error);
+    require(!error, "cannot write {}: its folder could not be made: {}", path_.string(), error.message());
+  }
   temporary_ = path_;
   temporary_ += fmt::format(".{}.tmp", ::getpid());
   descriptor_ = ::open(temporary_.c_str(), O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, mode);

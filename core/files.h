@@ -19,7 +19,7 @@ std::string read_text_file(const std::filesystem::path& path, size_t limit = siz
 
 /// A file being written: bytes go to a temporary beside `path`; commit() syncs and renames it into place.
 /// Destroyed without commit (an exception, a full disk), it removes the temporary and leaves `path` as it
-/// was.
+/// was. Folders of `path` that are missing are made.
 class AtomicFile {
  public:
   enum class Existing { replace, refuse };

@@ -109,7 +109,6 @@ void require_writable(const std::filesystem::path& path) {
   if (path.empty()) return;
   require(!std::filesystem::is_directory(path), "{} is a folder, expected a model file to write",
           path.string());
-  if (path.has_parent_path()) std::filesystem::create_directories(path.parent_path());
   const AtomicFile never_committed(path);
 }
 

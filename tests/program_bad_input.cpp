@@ -195,6 +195,10 @@ TEST_CASE(
   check_refused(evidence.folder, {"keygen", "--owner", "Eve", "--out", evidence.at("file/eve.key")}, failure,
                 "file");
   check_refused(evidence.folder,
-                {"prune", "--fraction", "0.5", evidence.at("marked.safetensors"), evidence.at("missing/out")},
-                failure, "missing/out");
+                {"prune", "--fraction", "0.5", evidence.at("marked.safetensors"), evidence.at("file/out")},
+                failure, "file/out");
+  // Before its work, not after.
+  check_refused(evidence.folder,
+                {"attack", "noise:1", evidence.at("marked.safetensors"), evidence.at("file/out")}, failure,
+                "file/out");
 }

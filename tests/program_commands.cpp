@@ -86,7 +86,7 @@ TEST_CASE("program: a transformed copy is OWNED once it is aligned to the origin
   const auto at = [&](const std::string& name) { return (folder / name).string(); };
   const nlohmann::json key =
       json_of({"keygen", "--owner", "Ada Lovelace", "--bits", "128", "--out", at("owner.key")});
-  const std::string original = at("original.safetensors"), moved = at("moved.safetensors");
+  const std::string original = at("original.safetensors"), moved = at("a/new/folder/moved.safetensors");
   // The mark is there from the start; one small step leaves it so.
   json_of({"train", "--net", "wrn-10-1", "--data", "synthetic:train=64,test=32", "--epochs", "1", "--lr",
            "0.001", "--key", at("owner.key"), "--strength", "7", "--option", "start=marked", "--out",

@@ -69,6 +69,7 @@ int run(const Options& options) {
   };
 
   const AttackedModel victim{read_model(options.in), context.task};
+  require_writable(options.out);
   AttackedModel result = apply_attacks(attacks, victim, context);
   bar.reset();
   std::string done;

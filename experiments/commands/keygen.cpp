@@ -20,7 +20,6 @@ struct Options {
 int run(const Options& options) {
   apply_common_options(options.common);
   const OwnerKey key = generate_key(options.owner, options.bits, options.note);
-  if (options.out.has_parent_path()) std::filesystem::create_directories(options.out.parent_path());
   save_key_and_claim(key, options.out);
   const std::filesystem::path claim = claim_path_for(options.out);
   if (options.common.json) {
