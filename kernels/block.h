@@ -74,6 +74,29 @@ class Block {
 #endif
   }
 
+  /// The same with a step between: use(i, prepared, look_up(prepared)), where a table is read, which does not
+  /// vectorise, so that on the CPU `use` does.
+  template <typename Prepare, typename LookUp, typename Use>
+  HD void each_looked_up(int64_t count, const Prepare& prepare, const LookUp& look_up, const Use& use) const {
+#ifdef __CUDA_ARCH__
+    each_prepared(count, prepare,
+                  [&](int64_t i, const auto& prepared) { use(i, prepared, look_up(prepared)); });
+#else
+    constexpr int64_t run_length = 256;
+    decltype(prepare(int64_t{0})) run[run_length];
+    decltype(look_up(run[0])) found[run_length];
+    for (int64_t start = 0; start < count; start += run_length) {
+      const int64_t length = run_length < count - start ? run_length : count - start;
+      for (int64_t i = 0; i < length; ++i) run[i] = prepare(start + i);
+#ifndef __CUDACC__
+#pragma GCC unroll 8
+#endif
+      for (int64_t i = 0; i < length; ++i) found[i] = look_up(run[i]);
+      for (int64_t i = 0; i < length; ++i) use(start + i, run[i], found[i]);
+    }
+#endif
+  }
+
   /// Combines value(i) for i in [0, count); every lane gets the result. Lane l takes i = l, l + 256, ... in
   /// order, then a tree joins the lanes: the same order, and so the same bits, on both devices.
   /// `identity` combined with x is x.

@@ -104,5 +104,22 @@ TEST_CASE("block executor: counts of all blocks arrive, pairs do not touch each 
   CHECK(sums == expected);
 }
 
+TEST_CASE("block executor: values looked up belong to their index, across runs and in a short last one") {
+  struct Nothing {};
+  const std::vector<int64_t> table = {11, 13, 17, 19, 23};
+  for (const int64_t count : {0, 1, 255, 256, 257, 1000}) {
+    std::vector<int64_t> found(1000, 1);
+    for_each_block<Nothing>({}, 1, [&](const Block& block, int64_t, Nothing&) {
+      block.each_looked_up(
+          count, [](int64_t i) { return i * 3 % 5; },
+          [&](int64_t at) { return table[static_cast<size_t>(at)]; },
+          [&](int64_t i, int64_t at, int64_t value) { found[static_cast<size_t>(i)] += 100 * value + at; });
+    });
+    for (int64_t i = 0; i < 1000; ++i)
+      CHECK(found[static_cast<size_t>(i)] ==
+            (i < count ? 1 + 100 * table[static_cast<size_t>(i * 3 % 5)] + i * 3 % 5 : 1));
+  }
+}
+
 }  // namespace
 }  // namespace dw

@@ -283,10 +283,10 @@ struct MatchingBody {
         [&](const MatchingStretch& stretch, const float* weight, const uint16_t* carrier, float scale) {
           float* gradient = a.layers[stretch.layer].gradient + stretch.first;
           const float steps = inverse_of(scale) * bins_per_unit;
-          block.each_prepared(
+          block.each_looked_up(
               stretch.count, [=](int64_t i) { return signed_entry(weight[i] * steps, carrier[i]); },
-              [=](int64_t i, int32_t entry) {
-                const float outward = pull_at_entry(entry & 0x7fffffff);
+              [=](int32_t entry) { return pull_at_entry(entry & 0x7fffffff); },
+              [=](int64_t i, int32_t entry, float outward) {
                 gradient[i] += scale * with_sign(outward, entry);
               });
         });
