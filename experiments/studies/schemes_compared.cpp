@@ -70,6 +70,7 @@ std::vector<Attempt> attempts(const ExperimentContext& context) {
                             {{"transformed", all, "", true}, transforms},
                             {{"50 % pruned, transformed", "prune:0.5," + all, "", true}, transforms},
                             {{"90 % pruned, transformed", "prune:0.9," + all, "", true}, transforms},
+                            {{"99 % pruned, transformed", "prune:0.99," + all, "", true}, transforms},
                             {{"fine-tuned", fmt::format("finetune:{}", epochs), "0 %"}, "", true},
                             {{"transferred", fmt::format("transfer:{}", epochs), "0 %"}, "", true}};
   add_thieves(list, epochs);
