@@ -52,6 +52,14 @@ double inner_product(const Profile& a, const Profile& b) {
   return sum;
 }
 
+// Whether two channels stand alike between their batch norms' scale and shift, 0 to 1; mean over the norms.
+double closeness(const std::vector<double>& a, const std::vector<double>& b) {
+  constexpr double near = 0.01;  // radians
+  double sum = 0;
+  for (size_t i = 0; i < a.size(); ++i) sum += 1 / (1 + std::pow((a[i] - b[i]) / near, 2));
+  return a.empty() ? 0 : sum / static_cast<double>(a.size());
+}
+
 class Aligner {
  public:
   Aligner(const Model& suspect, const Model& original)
@@ -154,18 +162,39 @@ class Aligner {
     return profiles(parts, channels);
   }
 
+  // The angle between shift and scale of each batch norm at a channel: neither rescaling nor flipping changes
+  // it, nor does pruning.
+  static std::vector<std::vector<double>> angles_of(const Model& model, const ChannelGroup& group) {
+    std::vector<std::string> norms;
+    for (const ChannelProducer& producer : group.producers)
+      if (!producer.norm.empty()) norms.push_back(producer.norm);
+    for (const ChannelReader& reader : group.readers)
+      if (!reader.norm.empty()) norms.push_back(reader.norm);
+    std::vector<std::vector<double>> angles(static_cast<size_t>(channels_of(model, group)));
+    for (const std::string& norm : norms) {
+      const ModelTensor &scale = model.at(norm + ".weight"), &shift = model.at(norm + ".bias");
+      for (size_t c = 0; c < angles.size(); ++c)
+        angles[c].push_back(std::atan2(shift.values[c], std::fabs(scale.values[c])));
+    }
+    return angles;
+  }
+
   bool match(size_t g) {
     const ChannelGroup& group = groups_[g];
     const std::vector<Profile> own = profiles_of(original_, group);
     const std::vector<Profile> found = profiles_of(result_.model, group);
+    const auto own_angles = angles_of(original_, group), found_angles = angles_of(result_.model, group);
+    // Too little to outweigh what weights say, enough to decide where pruning has left few of them.
+    constexpr double angle_share = 0.5;
     std::vector<double> similarity;
     similarity.reserve(own.size() * found.size());
-    for (const Profile& profile : own) {
-      for (const Profile& other : found) {
-        require(other.size() == profile.size(),
+    for (size_t c = 0; c < own.size(); ++c) {
+      for (size_t f = 0; f < found.size(); ++f) {
+        require(found[f].size() == own[c].size(),
                 "{}: the original's channels have {} weights, the suspect's {}",
-                group.producers.front().weight, profile.size(), other.size());
-        similarity.push_back(inner_product(profile, other));
+                group.producers.front().weight, own[c].size(), found[f].size());
+        similarity.push_back(inner_product(own[c], found[f]) +
+                             angle_share * closeness(own_angles[c], found_angles[f]));
       }
     }
     const std::vector<int64_t> chosen =
@@ -177,7 +206,7 @@ class Aligner {
       const auto from = static_cast<size_t>(chosen[c]);
       moved |= from != c;
       order.push_back(order_[g][from]);
-      sum += similarity[c * found.size() + from];
+      sum += inner_product(own[c], found[from]);
     }
     result_.groups[g].similarity = sum / static_cast<double>(own.size());
     if (moved) select_channels(result_.model, group, chosen);

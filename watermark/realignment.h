@@ -3,7 +3,8 @@
 //
 // It may not help a false claim: aligned by its values, a stranger's network would come to resemble the
 // marked original, and so the mark. What is compared is therefore independent of the secret signs: weights by
-// magnitude only, channels' signs and sizes by batch norm's vectors and norms. Given all that, the carrier's
+// magnitude only, channels' signs and sizes, and where pruning has left few weights channels themselves, by
+// batch norm's vectors and norms. Given all that, the carrier's
 // signs are still uniform for a network that does not carry the mark, and the p-value stays what it says.
 #pragma once
 
