@@ -214,13 +214,16 @@ class Aligner {
     return moved;
   }
 
-  static double norm_of(const Model& model, std::span<const ChannelProducer> producers, int64_t channel) {
+  // Of a channel's filters in `model`, where the suspect's are not zero: pruning leaves scales comparable.
+  double norm_of(const Model& model, std::span<const ChannelProducer> producers, int64_t channel) const {
     double squares = 0;
     for (const ChannelProducer& producer : producers) {
-      const ModelTensor& weight = model.at(producer.weight);
+      const ModelTensor &weight = model.at(producer.weight), &left = result_.model.at(producer.weight);
       const ChannelView view = producer_view(weight);
-      for (int64_t i = 0; i < view.inner; ++i)
-        squares += std::pow(double{weight.values[view.index(0, channel, i)]}, 2);
+      for (int64_t i = 0; i < view.inner; ++i) {
+        const auto at = static_cast<size_t>(view.index(0, channel, i));
+        if (left.values[at] != 0) squares += std::pow(double{weight.values[at]}, 2);
+      }
     }
     return std::sqrt(squares);
   }
