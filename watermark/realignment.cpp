@@ -186,6 +186,11 @@ class Aligner {
     const auto own_angles = angles_of(original_, group), found_angles = angles_of(result_.model, group);
     // Too little to outweigh what weights say, enough to decide where pruning has left few of them.
     constexpr double angle_share = 0.5;
+    // Of more channels than there were, those that carry the same as another may cancel it: last to be kept.
+    std::vector<bool> is_pair(found.size(), false);
+    for (size_t f = 0; f < found.size() && found.size() > own.size(); ++f)
+      for (size_t other = 0; other < f; ++other)
+        if (inner_product(found[f], found[other]) > 0.9999) is_pair[f] = is_pair[other] = true;
     std::vector<double> similarity;
     similarity.reserve(own.size() * found.size());
     for (size_t c = 0; c < own.size(); ++c) {
@@ -194,7 +199,7 @@ class Aligner {
                 "{}: the original's channels have {} weights, the suspect's {}",
                 group.producers.front().weight, own[c].size(), found[f].size());
         similarity.push_back(inner_product(own[c], found[f]) +
-                             angle_share * closeness(own_angles[c], found_angles[f]));
+                             angle_share * closeness(own_angles[c], found_angles[f]) - (is_pair[f] ? 1 : 0));
       }
     }
     const std::vector<int64_t> chosen =
