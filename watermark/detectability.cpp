@@ -78,6 +78,12 @@ void add_features(WeightFeatures& features, const std::string& name, std::span<c
 
 using Rows = std::vector<size_t>;
 
+Rows everyone(size_t count) {
+  Rows rows(count);
+  std::iota(rows.begin(), rows.end(), size_t{0});
+  return rows;
+}
+
 /// `rows` dealt into folds at random, each with its share of both classes.
 std::vector<Rows> deal(const Rows& rows, const std::vector<bool>& marked, int folds, const PhiloxKey& key) {
   std::vector<Rows> dealt(static_cast<size_t>(folds));
@@ -197,14 +203,13 @@ using Learner = std::function<std::vector<double>(const std::vector<bool>& marke
 Attacker cross_validated(const std::vector<bool>& marked, const AttackerOptions& options,
                          const Learner& learner) {
   const size_t count = marked.size();
-  Rows everyone(count);
-  std::iota(everyone.begin(), everyone.end(), size_t{0});
+  const Rows all = everyone(count);
   Attacker attacker;
   attacker.score.assign(count, 0);
   std::vector<double> placements(count, 0);
   for (int repetition = 0; repetition < options.repetitions; ++repetition) {
     const auto number = static_cast<uint32_t>(repetition);
-    const std::vector<Rows> folds = deal(everyone, marked, options.folds, {options.seed, 0x666f6c64, number});
+    const std::vector<Rows> folds = deal(all, marked, options.folds, {options.seed, 0x666f6c64, number});
     for (size_t f = 0; f < folds.size(); ++f) {
       const std::vector<double> scores = learner(marked, all_but(folds, f), number);
       std::vector<double> of_marked, of_others;
@@ -244,8 +249,7 @@ Attacker attack(const LabelledNetworks& networks, const AttackerOptions& options
 #pragma omp parallel for schedule(dynamic)
   for (size_t draw = 0; draw < areas.size(); ++draw) {
     const PhiloxKey key{options.seed, 0x6c61626c, static_cast<uint32_t>(draw)};
-    std::vector<size_t> order(networks.marked.size());
-    std::iota(order.begin(), order.end(), size_t{0});
+    Rows order = everyone(networks.marked.size());
     std::sort(order.begin(), order.end(), [&](size_t a, size_t b) {
       return std::pair(philox(key, a).word[0], a) < std::pair(philox(key, b).word[0], b);
     });
@@ -311,12 +315,6 @@ void check_names(const LabelledNetworks& networks, std::span<const std::string> 
           networks.features[0].size());
 }
 
-Rows everyone(const LabelledNetworks& networks) {
-  Rows rows(networks.marked.size());
-  std::iota(rows.begin(), rows.end(), size_t{0});
-  return rows;
-}
-
 }  // namespace
 
 AreaUnderCurve area_under_curve(std::span<const double> positives, std::span<const double> negatives) {
@@ -355,9 +353,9 @@ Attacker threshold_attacker(const LabelledNetworks& networks, std::span<const st
   check(networks, options);
   check_names(networks, names);
   Attacker attacker = attack(networks, options, threshold_learner(networks));
-  attacker.detail =
-      fmt::format("threshold on one feature; of all networks \"{}\" tells most",
-                  names[telling_feature(networks, networks.marked, everyone(networks)).feature]);
+  attacker.detail = fmt::format(
+      "threshold on one feature; of all networks \"{}\" tells most",
+      names[telling_feature(networks, networks.marked, everyone(networks.marked.size())).feature]);
   return attacker;
 }
 
@@ -378,7 +376,7 @@ Attacker choosing_attacker(const LabelledNetworks& networks, std::span<const std
       networks, options, [&](const std::vector<bool>& marked, const Rows& learnt, uint32_t repetition) {
         return learners[choose(marked, learnt, repetition)](marked, learnt, repetition);
       });
-  const Rows all = everyone(networks);
+  const Rows all = everyone(networks.marked.size());
   attacker.detail = choose(networks.marked, all, 0) == 0
                         ? fmt::format("logistic regression on {} features", names.size())
                         : fmt::format("threshold on \"{}\"",

@@ -60,6 +60,20 @@ double closeness(const std::vector<double>& a, const std::vector<double>& b) {
   return a.empty() ? 0 : sum / static_cast<double>(a.size());
 }
 
+// Batch norms that a group's producers pass before they are summed, and those that read the sum.
+std::vector<std::string> norms_before(const ChannelGroup& group) {
+  std::vector<std::string> norms;
+  for (const ChannelProducer& producer : group.producers)
+    if (!producer.norm.empty()) norms.push_back(producer.norm);
+  return norms;
+}
+std::vector<std::string> norms_behind(const ChannelGroup& group) {
+  std::vector<std::string> norms;
+  for (const ChannelReader& reader : group.readers)
+    if (!reader.norm.empty()) norms.push_back(reader.norm);
+  return norms;
+}
+
 class Aligner {
  public:
   Aligner(const Model& suspect, const Model& original)
@@ -165,11 +179,8 @@ class Aligner {
   // The angle between shift and scale of each batch norm at a channel: neither rescaling nor flipping changes
   // it, nor does pruning.
   static std::vector<std::vector<double>> angles_of(const Model& model, const ChannelGroup& group) {
-    std::vector<std::string> norms;
-    for (const ChannelProducer& producer : group.producers)
-      if (!producer.norm.empty()) norms.push_back(producer.norm);
-    for (const ChannelReader& reader : group.readers)
-      if (!reader.norm.empty()) norms.push_back(reader.norm);
+    std::vector<std::string> norms = norms_before(group);
+    std::ranges::copy(norms_behind(group), std::back_inserter(norms));
     std::vector<std::vector<double>> angles(static_cast<size_t>(channels_of(model, group)));
     for (const std::string& norm : norms) {
       const ModelTensor &scale = model.at(norm + ".weight"), &shift = model.at(norm + ".bias");
@@ -284,14 +295,10 @@ class Aligner {
   void rescale(size_t g) {
     const ChannelGroup& group = groups_[g];
     const std::vector<ChannelProducer> producers = comparable_producers(group);
-    std::vector<std::string> before, behind;  // the sum
-    for (const ChannelProducer& producer : group.producers)
-      if (!producer.norm.empty()) before.push_back(producer.norm);
-    for (const ChannelReader& reader : group.readers)
-      if (!reader.norm.empty()) behind.push_back(reader.norm);
+    const std::vector<std::string> before = norms_before(group);
     const size_t channels = order_[g].size();
     if (before.empty()) {
-      scale_channels(result_.model, group, filter_factors(g, producers, behind));
+      scale_channels(result_.model, group, filter_factors(g, producers, norms_behind(group)));
     } else {
       for (const ChannelProducer& producer : producers)
         scale_producer(result_.model, producer, filter_factors(g, std::span(&producer, 1), {producer.norm}));
