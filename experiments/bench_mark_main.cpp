@@ -60,7 +60,6 @@ int run(const Options& options, const std::string& command) {
   result.verifications = measure_verification(options.suspect_weights, options.keys, progress);
   bar.finish();
 
-  std::filesystem::create_directories(options.out);
   report_of(result).write(options.out / "report.html");
   const std::string json = json_of(result).dump(2) + "\n";
   write_file_atomically(options.out / "result.json", json);

@@ -245,7 +245,6 @@ Json ExperimentContext::cell(const std::string& name, const std::function<Json()
   Json more = Json::object();
   if (implementation_->other_used) more["other_data"] = workspace.other().digest;
   more["result"] = result;
-  fs::create_directories(path.parent_path());
   write_finished(path, name, decided_by, more, seconds);
   const Json finished = read_finished(path, name, decided_by);
   implementation_->remember(record_of(finished, path, false));

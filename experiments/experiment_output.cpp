@@ -23,7 +23,6 @@ Json json_of(const Table& table) {
 
 void write_files(const ExperimentRun& run, const Workspace& workspace) {
   const fs::path folder = workspace.options().out / run.experiment->name;
-  fs::create_directories(folder);
   std::set<std::string> names;
   for (const Findings::Section& section : run.findings.sections) {
     if (!section.table) continue;

@@ -123,7 +123,6 @@ TrainedFile Workspace::network(const NetworkRequest& request) {
   Json finished = read_finished(finished_path, name, decided_by);
   const bool recalled = !finished.is_null();
   if (!recalled) {
-    fs::create_directories(folder);
     const auto started = std::chrono::steady_clock::now();
     const double before = training_seconds_;  // a host's training adds to it on its own
     const TrainedFile trained = train(request, folder);

@@ -40,7 +40,6 @@ int run(const Options& options) {
   const TriggerSet set = trigger_set_of(key.master, claim.statement, last_trigger_mark(claim));
   require(!std::filesystem::exists(options.out) || std::filesystem::is_empty(options.out),
           "{} exists and is not an empty folder", options.out.string());
-  std::filesystem::create_directories(options.out);
   const auto bytes = static_cast<size_t>(set.height * set.width * set.channels);
   for (int64_t i = 0; i < set.count; ++i) {
     const auto pixels = std::span<const uint8_t>(set.pixels).subspan(static_cast<size_t>(i) * bytes, bytes);
