@@ -109,16 +109,14 @@ Findings run(ExperimentContext& context) {
     const TrainedFile file = context.network(request);
     const double amplitude = room.amplitude(load.strength, load.bits);
     const double group = static_cast<double>(room.weights) / load.bits;
-    const Json plain = context.attacked(request, ""), most = context.attacked(request, "prune:0.9"),
-               nearly_all = context.attacked(request, "prune:0.95");
-    const auto errors = [](const Json& reading) {
-      return fmt::format("{}/{}", reading["errors"].get<int>(), reading["bits"].get<int>());
+    const MarkReading plain = reading_from(context.attacked(request, "")),
+                      most = reading_from(context.attacked(request, "prune:0.9")),
+                      nearly_all = reading_from(context.attacked(request, "prune:0.95"));
+    const auto errors = [](const MarkReading& reading) {
+      return fmt::format("{}/{}", reading.errors, reading.bits);
     };
-    const auto judge = [](WorstReading& worst, const Json& reading) {
-      worst.add(reading["bits"].get<int>(), reading["errors"].get<int>(), reading["log2_p"].get<double>());
-    };
-    judge(unpruned, plain);
-    if (load.strength == context.settings().strength) judge(pruned, most);
+    unpruned.add(plain);
+    if (load.strength == context.settings().strength) pruned.add(most);
     accuracy.x.push_back(load.bits);
     accuracy.y.push_back(100 * file.accuracy);
     const double predicted = predicted_bit_error_rate(amplitude, default_tau, group, 0.95);
@@ -126,7 +124,7 @@ Findings run(ExperimentContext& context) {
                    fmt::format("{:.2f}", amplitude), fmt::format("{:.2f}", 100 * file.accuracy),
                    fmt::format("{:+.2f}", 100 * file.accuracy - unmarked), errors(plain), errors(most),
                    errors(nearly_all), fmt::format("{:.1f}", predicted * load.bits),
-                   fmt::format("{:.0f}", nearly_all["log2_p"].get<double>())});
+                   fmt::format("{:.0f}", nearly_all.log2_p)});
   }
 
   Table limits({"strength z*", "largest T that fits", "one bit more"});

@@ -230,6 +230,8 @@ Findings run(ExperimentContext& context) {
   plan.steps = context.choose<int64_t>(3, 80, 1000);
   plan.halved = context.preset() != Preset::paper;
   const double recommended = context.settings().strength;
+  PopulationPlan wide_plan = plan;
+  wide_plan.networks = context.choose<int64_t>(4, 96, 200);
   const std::string small = "wrn-10-1",
                     wide = context.choose<std::string>("wrn-10-1", "wrn-10-2", "wrn-10-4");
 
@@ -268,8 +270,6 @@ Findings run(ExperimentContext& context) {
     add(reference, mark(small, 10, 64, {{"density", "host"}}));
     by_size.push_back(by_strength.back());
     by_size_pushed.push_back(by_strength_pushed.back());
-    PopulationPlan wide_plan = plan;
-    wide_plan.networks = context.choose<int64_t>(4, 96, 200);
     const PopulationResult wide_reference =
         train_population(context, {.name = "unmarked", .network = wide}, wide_plan);
     by_size.push_back(add(wide_reference, mark(wide, 10, 64)));
@@ -290,7 +290,7 @@ Findings run(ExperimentContext& context) {
            "the initial weights follow the "
            "target and bits are held to it (match full); start random: weights are pushed into "
            "place instead. The first row compares unmarked networks with unmarked ones.",
-           plan.networks, context.choose(4, 96, 200), wide, plan.steps),
+           plan.networks, wide_plan.networks, wide, plan.steps),
        .table = attack_table(all),
        .caption =
            "AUC: area under the curve with its 95 % interval, 0.5 is guessing. σ ratio and kurtosis: of the "

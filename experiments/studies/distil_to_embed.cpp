@@ -38,8 +38,8 @@ Findings run(ExperimentContext& context) {
       add(source, false, plain);
       add(source, true, marked);
       (soft ? soft_loss : labelled_loss).push_back(marked.accuracy - plain.accuracy);
-      worst.add(marked.readings[0].bits, marked.readings[0].errors, marked.readings[0].log2_p);
-      worst_pruned.add(marked.readings[1].bits, marked.readings[1].errors, marked.readings[1].log2_p);
+      worst.add(marked.readings[0]);
+      worst_pruned.add(marked.readings[1]);
     }
   }
 

@@ -56,13 +56,10 @@ Findings run(ExperimentContext& context) {
     const EmbeddingMeasurement unseen = marked("marked without data", Situation::data_free);
     tuned_loss.push_back(tuned.accuracy - control.accuracy);
     free_loss.push_back(unseen.accuracy - bare.accuracy);
-    const auto judge = [](WorstReading& worst, const MarkReading& reading) {
-      worst.add(reading.bits, reading.errors, reading.log2_p);
-    };
-    judge(tuned_worst, tuned.readings[0]);
-    judge(free_worst, unseen.readings[0]);
-    judge(tuned_pruned, tuned.readings[2]);
-    judge(free_pruned, unseen.readings[2]);
+    tuned_worst.add(tuned.readings[0]);
+    free_worst.add(unseen.readings[0]);
+    tuned_pruned.add(tuned.readings[2]);
+    free_pruned.add(unseen.readings[2]);
   }
 
   Findings findings;

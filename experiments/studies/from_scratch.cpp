@@ -19,18 +19,16 @@ Findings run(ExperimentContext& context) {
     const NetworkRequest bare{.seed = seed};
     const NetworkRequest owned{.scheme = "deepwater", .seed = seed};
     const TrainedFile bare_file = context.network(bare), owned_file = context.network(owned);
-    const Json reading = context.attacked(owned, "");
+    const MarkReading reading = reading_from(context.attacked(owned, ""));
     plain.push_back(100 * bare_file.accuracy);
     marked.push_back(100 * owned_file.accuracy);
     differences.push_back(marked.back() - plain.back());
-    const int bits = reading["bits"].get<int>();
-    worst.add(bits, reading["errors"].get<int>(), reading["log2_p"].get<double>());
+    worst.add(reading);
     plain_seconds += bare_file.seconds;
     mark_seconds += owned_file.seconds;
     table.add_row({std::to_string(seed), fmt::format("{:.2f}", plain.back()),
                    fmt::format("{:.2f}", marked.back()), fmt::format("{:+.2f}", differences.back()),
-                   fmt::format("{}/{}", reading["errors"].get<int>(), bits),
-                   fmt::format("{:.0f}", reading["log2_p"].get<double>()),
+                   fmt::format("{}/{}", reading.errors, reading.bits), fmt::format("{:.0f}", reading.log2_p),
                    fmt::format("{:.1f}", bare_file.seconds), fmt::format("{:.1f}", owned_file.seconds)});
   }
   Findings findings;

@@ -1,6 +1,7 @@
 #include "experiments/studies/robustness.h"
 
 #include <algorithm>
+#include <cmath>
 #include <nlohmann/json.hpp>
 
 #include "experiments/studies/summary.h"
@@ -10,18 +11,20 @@ namespace dw {
 namespace {
 
 MarkReading charged(MarkReading reading, double alternatives) {
-  const int readable = reading.bits - reading.erased;
-  reading.log2_p = log2_p_value(reading.bits - reading.errors, readable, alternatives);
+  reading.log2_p = std::min(0.0, reading.log2_p + std::log2(alternatives));
   return reading;
 }
 
 }  // namespace
 
 void Outcome::add(const Json& cell) {
-  const MarkReading reading = reading_from(cell);
+  add(cell.at("accuracy").get<double>(), reading_from(cell));
+}
+
+void Outcome::add(double right, const MarkReading& reading) {
   ++runs;
   bits = reading.bits;
-  accuracy.push_back(100 * cell["accuracy"].get<double>());
+  accuracy.push_back(100 * right);
   error_rate.push_back(100.0 * reading.errors / bits);
   worst_errors = std::max(worst_errors, reading.errors);
   errors += reading.errors;
@@ -62,14 +65,12 @@ Outcome attack_networks(ExperimentContext& context, NetworkRequest request, cons
   for (uint64_t seed = 1; seed <= seeds; ++seed) {
     request.seed = seed;
     try {
-      if (!realigned) {
+      if (realigned) {
+        const Json cell = attacked_and_realigned(context, request, attack, seed);
+        outcome.add(cell["accuracy"].get<double>(), reading_from(cell["realigned"]));
+      } else {
         outcome.add(context.attacked(request, attack, seed));
-        continue;
       }
-      const Json cell = attacked_and_realigned(context, request, attack, seed);
-      Json reading = cell["realigned"];
-      reading["accuracy"] = cell["accuracy"];
-      outcome.add(reading);
     } catch (const UsageError&) {
       throw;
     } catch (const Error& error) {
@@ -153,17 +154,25 @@ Goal proof_goal(const std::string& statement, const std::vector<Outcome>& outcom
           readings > 0 && weakest <= log2_p};
 }
 
+std::optional<std::pair<double, double>> paired_error_rates(const Outcome& ours, const Outcome& theirs) {
+  const size_t seeds = std::min(ours.error_rate.size(), theirs.error_rate.size());
+  if (seeds == 0) return std::nullopt;
+  const auto mean = [&](const Outcome& outcome) {
+    return moments_of(std::span(outcome.error_rate).first(seeds)).mean;
+  };
+  return std::pair(mean(ours), mean(theirs));
+}
+
 Goal not_worse_goal(const std::string& statement, const RobustnessGrid& grid, bool strictly) {
   std::vector<std::string> misses;
   size_t compared = 0;
   for (size_t r = 0; r < grid.rows.size(); ++r) {
-    const Outcome &ours = grid.outcomes[r].at(0), &theirs = grid.outcomes[r].at(1);
-    if (ours.accuracy.empty() || theirs.accuracy.empty()) continue;
+    const auto rates = paired_error_rates(grid.outcomes[r].at(0), grid.outcomes[r].at(1));
+    if (!rates) continue;
     ++compared;
-    const double difference = ours.mean_error_rate() - theirs.mean_error_rate();
-    if (strictly ? difference >= 0 : difference > 0)
-      misses.push_back(fmt::format("{} ({:.2f} against {:.2f} %)", grid.rows[r].label, ours.mean_error_rate(),
-                                   theirs.mean_error_rate()));
+    const auto [ours, theirs] = *rates;
+    if (strictly ? ours >= theirs : ours > theirs)
+      misses.push_back(fmt::format("{} ({:.2f} against {:.2f} %)", grid.rows[r].label, ours, theirs));
   }
   return {statement,
           misses.empty()

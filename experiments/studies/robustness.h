@@ -2,7 +2,9 @@
 // verdict.
 #pragma once
 
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "experiments/experiment.h"
@@ -20,7 +22,9 @@ struct Outcome {
   int errors = 0, erased = 0;  ///< of all runs; what is erased is an error too
   double weakest_log2_p = -1e9;
 
-  void add(const Json& cell);  ///< a reading with "accuracy"
+  /// `right`: the share of test pictures, 0 to 1.
+  void add(double right, const MarkReading& reading);
+  void add(const Json& cell);  ///< of ExperimentContext::attacked
   double mean_accuracy() const;
   double mean_error_rate() const;
 };
@@ -68,7 +72,10 @@ RobustnessGrid run_grid(ExperimentContext& context, std::vector<AttackRow> rows,
 Goal no_errors_goal(const std::string& statement, const std::vector<Outcome>& outcomes);
 /// p at most 2^log2_p in all of these.
 Goal proof_goal(const std::string& statement, const std::vector<Outcome>& outcomes, double log2_p);
-/// The first contender's mean error rate is not above (or, where `strictly`, below) the second's in each row.
+/// Mean bit error rates of both, %, on the seeds that both have; nothing where either has no network left.
+std::optional<std::pair<double, double>> paired_error_rates(const Outcome& ours, const Outcome& theirs);
+/// The first contender's error rate is not above (or, where `strictly`, below) the second's in each row,
+/// paired.
 Goal not_worse_goal(const std::string& statement, const RobustnessGrid& grid, bool strictly = false);
 
 inline constexpr const char* uchida_source =

@@ -48,14 +48,9 @@ Transformed read_transforms(ExperimentContext& context, const std::string& schem
     Outcome direct, realigned;
     for (uint64_t seed = 1; seed <= seeds; ++seed) {
       const Json cell = attacked_and_realigned(context, {.scheme = scheme, .seed = seed}, row.attack, seed);
-      const auto add = [&](Outcome& outcome, const std::string& how) {
-        if (!cell.contains(how)) return;
-        Json reading = cell[how];
-        reading["accuracy"] = cell["accuracy"];
-        outcome.add(reading);
-      };
-      add(direct, "direct");
-      add(realigned, "realigned");
+      const auto right = cell["accuracy"].get<double>();
+      if (cell.contains("direct")) direct.add(right, reading_from(cell["direct"]));
+      realigned.add(right, reading_from(cell["realigned"]));
     }
     result.table.add_row({row.label, fmt::format("{:.2f}", realigned.mean_accuracy()),
                           direct.runs > 0 ? fmt::format("{:.1f}", direct.mean_error_rate()) : "unreadable",

@@ -173,34 +173,14 @@ std::string pruning_plot(const std::vector<Attempt>& list,
   return plot(chart);
 }
 
-/// Mean bit error rates of ours and theirs on one attack, of the same seeds; nothing where either network was
-/// destroyed.
-std::optional<std::pair<double, double>> paired_error_rates(const Outcome& ours, const Outcome& theirs) {
-  const size_t seeds = std::min(ours.error_rate.size(), theirs.error_rate.size());
-  if (seeds == 0 || ours.destroyed > 0 || theirs.destroyed > 0) return std::nullopt;
-  const auto mean = [&](const Outcome& outcome) {
-    return moments_of(std::span(outcome.error_rate).first(seeds)).mean;
-  };
-  return std::pair(mean(ours), mean(theirs));
-}
-
 Goal not_above_goal(const std::string& other, const std::vector<Attempt>& list,
                     const std::vector<Outcome>& ours, const std::vector<Outcome>& theirs) {
-  std::vector<std::string> missed;
-  int compared = 0;
+  RobustnessGrid paired;
   for (size_t i = 0; i < list.size(); ++i) {
-    const auto rates = paired_error_rates(ours[i], theirs[i]);
-    if (!rates) continue;
-    ++compared;
-    if (rates->first > rates->second)
-      missed.push_back(
-          fmt::format("{} ({:.1f} against {:.1f} %)", list[i].row.label, rates->first, rates->second));
+    paired.rows.push_back(list[i].row);
+    paired.outcomes.push_back({ours[i], theirs[i]});
   }
-  return {fmt::format("bit errors not above those of {} on any attack", other),
-          missed.empty()
-              ? fmt::format("so on all {}", compared)
-              : fmt::format("not so on {} of {}: {}", missed.size(), compared, fmt::join(missed, ", ")),
-          compared > 0 && missed.empty()};
+  return not_worse_goal(fmt::format("bit errors not above those of {} on any attack", other), paired);
 }
 
 /// Over each family of attacks, from mild to beyond what leaves a network worth stealing: where both schemes

@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <cmath>
 #include <span>
 #include <string>
@@ -40,11 +41,11 @@ struct WorstReading {
   int readings = 0, bits = 0, errors = 0;
   double log2_p = -1e9;
 
-  void add(int of, int wrong, double p) {
+  void add(const MarkReading& reading) {
     ++readings;
-    bits = of;
-    errors = errors > wrong ? errors : wrong;
-    log2_p = log2_p > p ? log2_p : p;
+    bits = reading.bits;
+    errors = std::max(errors, reading.errors);
+    log2_p = std::max(log2_p, reading.log2_p);
   }
   Goal no_error_goal(const std::string& statement) const {
     return {statement, fmt::format("at most {} of {} bits wrong in {} readings", errors, bits, readings),
