@@ -278,8 +278,12 @@ Tensor max_pool2d(const Tensor& input, const PoolOptions& options) {
   const Tensor x = channels_last(input.detach());
   Tensor out = Tensor::empty({shape.batch, shape.channels, shape.out_height(), shape.out_width()},
                              shape.dtype, input.device(), Layout::channels_last);
-  const Tensor index = Tensor::empty(out.shape(), DType::i64, input.device(), Layout::channels_last);
-  kernels(x.device()).max_pool(stream_of(x), shape, x.raw_data(), out.raw_data(), index.data<int64_t>());
+  Tensor index;
+  if (Tape::tracks(input))
+    index = Tensor::empty(out.shape(), DType::i64, input.device(), Layout::channels_last);
+  kernels(x.device())
+      .max_pool(stream_of(x), shape, x.raw_data(), out.raw_data(),
+                index.defined() ? index.data<int64_t>() : nullptr);
   Tape::record("max_pool2d", {input}, out,
                [index, shape, from = input.shape()](const Tensor& gradient, const Needed&) {
                  const Tensor incoming = channels_last(gradient);

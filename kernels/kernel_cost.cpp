@@ -201,9 +201,9 @@ KernelCost cost_of(Kernel<&KernelTable::scatter_add_rows>, Stream, const View& i
   return cost;
 }
 
-KernelCost max_pool_cost(const PoolShape& shape) {
+KernelCost max_pool_cost(const PoolShape& shape, const int64_t* index) {
   KernelCost cost = cost_of_arguments(shape);
-  cost.bytes += elements_out(shape) * sizeof(int64_t);
+  if (index != nullptr) cost.bytes += elements_out(shape) * sizeof(int64_t);
   return cost;
 }
 

@@ -58,13 +58,14 @@ KernelCost cost_of(Kernel<&KernelTable::gather_rows>, Stream, const View& in, co
 KernelCost cost_of(Kernel<&KernelTable::scatter_add_rows>, Stream, const View& in, const View& index,
                    const View& out);
 
-KernelCost max_pool_cost(const PoolShape& shape);
-inline KernelCost cost_of(Kernel<&KernelTable::max_pool>, Stream, const PoolShape& shape, const auto&...) {
-  return max_pool_cost(shape);
+KernelCost max_pool_cost(const PoolShape& shape, const int64_t* index);
+inline KernelCost cost_of(Kernel<&KernelTable::max_pool>, Stream, const PoolShape& shape, const void*, void*,
+                          int64_t* index) {
+  return max_pool_cost(shape, index);
 }
 inline KernelCost cost_of(Kernel<&KernelTable::max_pool_backward>, Stream, const PoolShape& shape,
-                          const auto&...) {
-  return max_pool_cost(shape);
+                          const void*, const int64_t* index, void*) {
+  return max_pool_cost(shape, index);
 }
 
 KernelCost cost_of(Kernel<&KernelTable::batch_norm_training>, Stream, const BatchNormShape& shape,

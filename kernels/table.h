@@ -207,7 +207,7 @@ struct KernelTable {
   void (*convert_all)(Stream, std::span<const ConvertedTensor>);
 
   // Pooling (bodies/pooling.cpp). `index` i64 like `out`: the winning input's offset within its image and
-  // channel (h·W + w).
+  // channel (h·W + w); max_pool writes none where it is null.
   void (*max_pool)(Stream, const PoolShape&, const void* in, void* out, int64_t* index);
   void (*max_pool_backward)(Stream, const PoolShape&, const void* out_gradient, const int64_t* index,
                             void* in_gradient);

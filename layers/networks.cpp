@@ -34,7 +34,8 @@ std::unique_ptr<Module> make_resnet18(const NetworkSpec& spec) {
   return std::make_unique<ResNet18>(ResNet18::Options{.classes = spec.classes, .in_channels = spec.channels});
 }
 
-// LeNet-5 (LeCun et al. 1998) with ReLU and maximum pooling.
+// LeNet-5 (LeCun et al. 1998) with maximum pooling and ReLU: in this order, which is the same function with
+// the same gradients as the usual one and rectifies a quarter of the values.
 std::unique_ptr<Module> make_lenet5(const NetworkSpec& spec) {
   if (spec.height < 12 || spec.width < 12) {
     throw UsageError(
@@ -42,11 +43,11 @@ std::unique_ptr<Module> make_lenet5(const NetworkSpec& spec) {
   }
   auto network = std::make_unique<Sequential>();
   network->add(std::make_unique<Conv2d>(spec.channels, 6, 5, Conv2d::Options{.padding = 2}), "conv1");
-  network->add(std::make_unique<Relu>(), "relu1");
   network->add(std::make_unique<MaxPool2d>(PoolOptions{}), "pool1");
+  network->add(std::make_unique<Relu>(), "relu1");
   network->add(std::make_unique<Conv2d>(6, 16, 5), "conv2");
-  network->add(std::make_unique<Relu>(), "relu2");
   network->add(std::make_unique<MaxPool2d>(PoolOptions{}), "pool2");
+  network->add(std::make_unique<Relu>(), "relu2");
   network->add(std::make_unique<Flatten>(), "flatten");
   const int64_t features = 16 * ((spec.height / 2 - 4) / 2) * ((spec.width / 2 - 4) / 2);
   network->add(std::make_unique<Linear>(features, 120), "fc1");

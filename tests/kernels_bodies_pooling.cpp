@@ -23,6 +23,7 @@ void for_each_pair(const PoolShape& s, const Body& body) {
 const PoolShape shapes[] = {
     {2, 8, 6, 3, 2, 2, 0}, {2, 7, 9, 5, 3, 2, 1}, {1, 5, 5, 130, 3, 1, 1}, {3, 4, 4, 64, 4, 4, 0},
     {1, 9, 8, 2, 2, 3, 0}, {0, 4, 4, 3, 2, 2, 0}, {1, 1, 1, 1, 1, 1, 0},   {2, 6, 5, 70, 4, 3, 2},
+    {2, 8, 6, 6, 2, 2, 0}, {1, 7, 9, 6, 3, 3, 1}, {1, 6, 3, 6, 3, 1, 1},   {2, 5, 7, 13, 2, 3, 0},
 };
 
 TEST_CASE("bodies: pooling and its gradients match plain loops") {
@@ -66,6 +67,9 @@ TEST_CASE("bodies: pooling and its gradients match plain loops") {
           if (pixel == best_at[o]) dx_most[i] += dy[o];
         });
         check_close(most.values(), best, 0);
+        const TestArray alone(device, dtype, {outputs}, blank);
+        table.max_pool(stream, s, in.data(), alone.data(), nullptr);
+        CHECK(alone.values() == most.values());
         check_close(index.values(), best_at, 0);
         check_close(mean.values(), average, tolerance_of(dtype));
         check_close(most_gradient.values(), dx_most, 2 * tolerance_of(dtype));

@@ -147,6 +147,14 @@ const std::vector<ConvShape> shapes = {
     // Large enough for oneDNN.
     {16, 3, 32, 32, 64, 3, 3, 1, 1, 1, 1},
     {30, 16, 33, 31, 32, 3, 3, 2, 1, 1, 1},
+    // Few channels, in rows long enough to be multiplied where they lie; the last with a border all around.
+    {3, 1, 28, 28, 6, 5, 5, 1, 2, 1, 1},
+    {2, 6, 14, 14, 16, 5, 5, 1, 0, 1, 1},
+    {2, 2, 13, 15, 3, 4, 2, 1, 1, 1, 1},
+    {3, 3, 33, 31, 12, 3, 5, 2, 2, 1, 1},
+    {1, 1, 40, 75, 1, 1, 7, 3, 0, 1, 1},
+    {40, 5, 9, 8, 10, 2, 3, 1, 0, 1, 1},
+    {2, 1, 9, 11, 7, 3, 3, 1, 4, 1, 1},
     // Strided and large; few positions and many channels; more taps than are multiplied at once.
     {16, 64, 17, 16, 64, 3, 3, 2, 1, 1, 1},
     {3, 144, 4, 5, 68, 3, 3, 1, 1, 1, 1},
@@ -218,18 +226,21 @@ TEST_CASE("CPU convolution in f64 does not depend on the number of threads") {
   CHECK(one.weight_gradient == two.weight_gradient);
 }
 
-TEST_CASE("CPU convolution by Winograd filtering does not depend on the number of threads") {
-  const ConvShape s{37, 32, 9, 11, 16, 3, 3, 1, 1, 1, 1};
-  const Values in = random_values(in_count(s), 1), weight = random_values(weight_count(s), 2);
-  const Values out_gradient = random_values(out_count(s), 3);
-  set_thread_count(1);
-  const Passes one = computed<float>(s, in, weight, out_gradient);
-  set_thread_count(3);
-  const Passes three = computed<float>(s, in, weight, out_gradient);
-  set_thread_count(0);
-  CHECK(one.out == three.out);
-  CHECK(one.in_gradient == three.in_gradient);
-  CHECK(one.weight_gradient == three.weight_gradient);
+TEST_CASE("CPU convolution without patches does not depend on the number of threads") {
+  // By Winograd filtering, and between few channels.
+  for (const ConvShape& s :
+       {ConvShape{37, 32, 9, 11, 16, 3, 3, 1, 1, 1, 1}, {37, 1, 28, 28, 6, 5, 5, 1, 2, 1, 1}}) {
+    const Values in = random_values(in_count(s), 1), weight = random_values(weight_count(s), 2);
+    const Values out_gradient = random_values(out_count(s), 3);
+    set_thread_count(1);
+    const Passes one = computed<float>(s, in, weight, out_gradient);
+    set_thread_count(3);
+    const Passes three = computed<float>(s, in, weight, out_gradient);
+    set_thread_count(0);
+    CHECK(one.out == three.out);
+    CHECK(one.in_gradient == three.in_gradient);
+    CHECK(one.weight_gradient == three.weight_gradient);
+  }
 }
 
 TEST_CASE("CPU convolution in f32 follows a change of the number of threads") {

@@ -3,6 +3,7 @@
 // over it in a fixed order, so that nothing is added concurrently; the CPU scatters maxima instead, a task
 // per image.
 // Floor: the bytes of input and output once each, for maxima also 8 bytes of index for each output.
+#include <algorithm>
 #include <limits>
 #include <type_traits>
 
@@ -37,7 +38,10 @@ struct MaxForward {
   int64_t out_height, out_width;
   const T* in;
   T* out;
-  int64_t* winner;
+  int64_t* winner;  ///< null where nobody asks
+
+  /// Windows that do not overlap leave input behind each but the last of a row.
+  HD bool may_overrun() const { return shape.stride >= shape.kernel; }
 
   template <int width>
   HD void block(int64_t image, int64_t out_y, int64_t out_x, int64_t channel) const {
@@ -75,10 +79,9 @@ struct MaxForward {
           offset[c] = wins ? static_cast<int32_t>(first + pixel) : offset[c];
         }
       }
-    for (int c = 0; c < width; ++c) {
-      out[to + c] = store<T>(most[c]);
-      winner[to + c] = offset[c];
-    }
+    for (int c = 0; c < width; ++c) out[to + c] = store<T>(most[c]);
+    if (winner == nullptr) return;
+    for (int c = 0; c < width; ++c) winner[to + c] = offset[c];
   }
 };
 
@@ -88,6 +91,8 @@ struct AverageForward {
   int64_t out_height, out_width;
   const T* in;
   T* out;
+
+  HD bool may_overrun() const { return shape.stride >= shape.kernel; }
 
   template <int width>
   HD void block(int64_t image, int64_t out_y, int64_t out_x, int64_t channel) const {
@@ -113,6 +118,8 @@ struct GatherBackward {
   const T* out_gradient;
   const int64_t* winner;
   T* in_gradient;
+
+  HD bool may_overrun() const { return false; }
 
   template <int width>
   HD void block(int64_t image, int64_t in_y, int64_t in_x, int64_t channel) const {
@@ -170,7 +177,11 @@ struct PixelTask {
       for (int64_t x = 0; x < width; ++x) {
         int64_t channel = 0;
         for (; channel + 16 <= channels; channel += 16) body.template block<16>(image, y, x, channel);
-        for (; channel + 8 <= channels; channel += 8) body.template block<8>(image, y, x, channel);
+        // Channels too many in a block are the next pixel's, which computes them again.
+        const int64_t spare = body.may_overrun() && x + 1 < width ? std::min<int64_t>(channels, 3) : 0;
+        const int64_t end = channels + spare;
+        for (; channel < channels && channel + 8 <= end; channel += 8)
+          body.template block<8>(image, y, x, channel);
         for (; channel + 4 <= channels; channel += 4) body.template block<4>(image, y, x, channel);
         for (; channel + 2 <= channels; channel += 2) body.template block<2>(image, y, x, channel);
         for (; channel < channels; ++channel) body.template block<1>(image, y, x, channel);

@@ -154,18 +154,25 @@ struct ColumnsBody {
     plan.kept.add_offsets(output, offset);
     const int64_t stride = plan.kept.rank > 0 ? plan.kept.stride[0][0] : 1;
     A total[column_width];
-    for (int64_t c = 0; c < width; ++c) total[c] = Combine::identity;
     const int64_t begin = chunk * plan.chunk;
     const int64_t end = begin + plan.chunk < plan.reduced.count ? begin + plan.chunk : plan.reduced.count;
-    for (int64_t r = begin; r < end; ++r) {
+    // Short rows that follow each other are added several at a time, as one.
+    const bool follow = stride == 1 && plan.reduced.rank == 1 && plan.reduced.stride[0][0] == width;
+    const int64_t together = follow ? column_width / width : 1, across = together * width;
+    for (int64_t c = 0; c < across; ++c) total[c] = Combine::identity;
+    int64_t r = begin;
+    for (; r + together <= end; r += together) {
       int64_t at[1] = {offset[0]};
       plan.reduced.add_offsets(r, at);
       const T* from = in + at[0];
       if (stride == 1)
-        for (int64_t c = 0; c < width; ++c) total[c] = combine(total[c], map(from[c]));
+        for (int64_t c = 0; c < across; ++c) total[c] = combine(total[c], map(from[c]));
       else
         for (int64_t c = 0; c < width; ++c) total[c] = combine(total[c], map(from[c * stride]));
     }
+    for (int64_t c = width; c < across; ++c) total[c % width] = combine(total[c % width], total[c]);
+    for (; r < end; ++r)
+      for (int64_t c = 0; c < width; ++c) total[c] = combine(total[c], map(in[offset[0] + r * width + c]));
     A* to = partial + chunk * plan.kept.count + output;
     for (int64_t c = 0; c < width; ++c) to[c] = total[c];
   }

@@ -1,11 +1,11 @@
 // Convolution on the CPU, activations NHWC. Floor of each pass: 2 · batch · out_height · out_width ·
 // out_channels · kernel_height · kernel_width · in_channels / groups flops, and the bytes of its three
 // tensors once each. f64 goes to convolution_reference.cpp; 3x3 filters of stride 1 in f32 to
-// convolution_winograd.cpp, which takes 0.3 to 0.8 of oneDNN's time (two cores, 16 to 256 channels); small
-// problems, channels that oneDNN has no kernels for and strided filters between many channels to
-// convolution_patches.cpp; all other f32 to oneDNN. Filters are converted to the layout that prefers on
-// every call, which costs little; the activations stay as they are, for converting them costs more than it
-// saves, except between many channels.
+// convolution_winograd.cpp, which takes 0.3 to 0.8 of oneDNN's time (two cores, 16 to 256 channels); few
+// channels to convolution_direct.cpp; small problems, channels that oneDNN has no kernels for and strided
+// filters between many channels to convolution_patches.cpp; all other f32 to oneDNN. Filters are converted to
+// the layout that prefers on every call, which costs little; the activations stay as they are, for converting
+// them costs more than it saves, except between many channels.
 #include <omp.h>
 
 #include <array>
@@ -14,6 +14,7 @@
 #include <mutex>
 #include <unordered_map>
 
+#include "kernels/cpu/convolution_direct.h"
 #include "kernels/cpu/convolution_patches.h"
 #include "kernels/cpu/convolution_reference.h"
 #include "kernels/cpu/convolution_winograd.h"
@@ -206,19 +207,37 @@ void check(const ConvShape& s) {
           "convolution expects a filter no larger than its padded input, found {}", describe(s));
 }
 
-/// Whether the pass goes to convolution_patches.cpp, where Winograd filtering does not take it: what is
-/// small, for which oneDNN takes longer to prepare than to multiply; strided filters between many channels;
-/// gradients of filters whose channels do not fill the blocks that its fast kernels take.
+int64_t positions_of(const ConvShape& s) {
+  return s.batch * s.out_height() * s.out_width();
+}
+
+/// Whether oneDNN takes longer to prepare than to multiply.
+bool is_small(const ConvShape& s) {
+  constexpr int64_t few_products = 16 << 20;
+  return positions_of(s) * s.in_channels * s.out_channels * s.kernel_height * s.kernel_width <= few_products;
+}
+
+bool in_blocks(int64_t channels) {
+  return channels % 16 == 0;
+}
+
+/// Whether the pass goes to convolution_direct.cpp, where Winograd filtering does not take it. Forward,
+/// oneDNN is faster with the channels that it has kernels for.
+bool prefers_direct(const ConvShape& s, Pass pass) {
+  if (pass == Pass::backward_data || !direct_fits(s)) return false;
+  const bool has_kernels = in_blocks(s.out_channels) && (s.in_channels <= 3 || s.in_channels % 4 == 0);
+  return pass == Pass::backward_weight || is_small(s) || !has_kernels;
+}
+
+/// Whether the pass goes to convolution_patches.cpp, where neither of those takes it: what is small; strided
+/// filters between many channels; gradients of filters whose channels do not fill the blocks that oneDNN's
+/// fast kernels take.
 bool prefers_patches(const ConvShape& s, Pass pass) {
-  constexpr int64_t few_products = 16 << 20, few_positions = 64, some_positions = 256, many_positions = 1024;
-  constexpr int64_t many_channels = 64;
+  constexpr int64_t few_positions = 64, some_positions = 256, many_positions = 1024, many_channels = 64;
   if (s.groups > 1) return false;
-  const int64_t positions = s.batch * s.out_height() * s.out_width();
-  const int64_t taps = s.kernel_height * s.kernel_width;
-  const bool small = positions * s.in_channels * s.out_channels * taps <= few_products;
-  const auto in_blocks = [](int64_t channels) { return channels % 16 == 0; };
-  const bool strided =
-      taps > 1 && s.stride > 1 && s.in_channels >= many_channels && positions >= many_positions;
+  const int64_t positions = positions_of(s);
+  const bool small = is_small(s), wide = s.kernel_height * s.kernel_width > 1;
+  const bool strided = wide && s.stride > 1 && s.in_channels >= many_channels && positions >= many_positions;
   switch (pass) {
     case Pass::forward:
       return small || strided || positions <= few_positions;
@@ -239,6 +258,9 @@ void forward(Stream, const ConvShape& shape, const void* in, const void* weight,
   else if (winograd_fits(shape))
     winograd_forward(shape, static_cast<const float*>(in), static_cast<const float*>(weight),
                      static_cast<float*>(out));
+  else if (prefers_direct(shape, Pass::forward))
+    direct_forward(shape, static_cast<const float*>(in), static_cast<const float*>(weight),
+                   static_cast<float*>(out));
   else if (prefers_patches(shape, Pass::forward))
     patches_forward(shape, static_cast<const float*>(in), static_cast<const float*>(weight),
                     static_cast<float*>(out));
@@ -271,6 +293,9 @@ void backward_weight(Stream, const ConvShape& shape, const void* in, const void*
   else if (winograd_fits(shape))
     winograd_backward_weight(shape, static_cast<const float*>(in), static_cast<const float*>(out_gradient),
                              static_cast<float*>(weight_gradient));
+  else if (prefers_direct(shape, Pass::backward_weight))
+    direct_backward_weight(shape, static_cast<const float*>(in), static_cast<const float*>(out_gradient),
+                           static_cast<float*>(weight_gradient));
   else if (prefers_patches(shape, Pass::backward_weight))
     patches_backward_weight(shape, static_cast<const float*>(in), static_cast<const float*>(out_gradient),
                             static_cast<float*>(weight_gradient));

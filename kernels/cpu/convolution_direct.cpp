@@ -1,0 +1,333 @@
+// Convolution in single precision between few channels, without patches: rows of outputs are multiplied from
+// where the images lie. What would leave most of a vector empty is folded: `fold` neighbouring outputs of a
+// row become the channels of one, of a window that much wider, so that 6 channels fill 12 lanes of 16 at 6/5
+// of the products. Floor: 2 · outputs · filter size flops a pass at the machine's rate, or input and output
+// once. What is summed in which order depends on the shape alone, so the thread count changes no bit.
+#include "kernels/cpu/convolution_direct.h"
+
+#include <omp.h>
+
+#include <algorithm>
+#include <array>
+#include <utility>
+
+#include "kernels/cpu/matrix_tile.h"
+#include "kernels/device.h"
+
+namespace dw::cpu_backend {
+namespace {
+
+constexpr int64_t serial_products = 1 << 20;  ///< below this, waking threads costs more than it saves
+constexpr int64_t many_tasks = 64;            ///< enough of them to keep many threads busy
+
+/// A loop over one direction of a sum: how often, and how far both factors then move.
+struct Direction {
+  int64_t count, left, right;
+};
+
+/// The rows of a product: how many, and the floats from one to the next in each of its matrices.
+struct RowSteps {
+  int64_t count, left, start, to;
+};
+
+/// to[row, vectors] = start + Σ over both directions of left[row] · right[vectors], `rows` rows at a time.
+template <int rows, int vectors>
+void multiply(Direction outer, Direction inner, const RowSteps& step, const float* left, const float* right,
+              const float* start, float* to) {
+  for (int64_t done = 0; done < step.count; done += rows) {
+    Vector sum[rows][vectors];
+#pragma GCC unroll 32
+    for (int row = 0; row < rows; ++row)
+      for (int v = 0; v < vectors; ++v) sum[row][v] = load(start + row * step.start + v * lanes);
+    for (int64_t i = 0; i < outer.count; ++i) {
+      const float* a = left + i * outer.left;
+      const float* b = right + i * outer.right;
+      for (int64_t j = 0; j < inner.count; ++j, a += inner.left, b += inner.right) {
+        Vector factor[vectors];
+        for (int v = 0; v < vectors; ++v) factor[v] = load(b + v * lanes);
+        for (int row = 0; row < rows; ++row) {
+          const float value = a[row * step.left];
+          for (int v = 0; v < vectors; ++v) sum[row][v] += value * factor[v];
+        }
+      }
+    }
+#pragma GCC unroll 32
+    for (int row = 0; row < rows; ++row)
+      for (int v = 0; v < vectors; ++v) store(sum[row][v], to + row * step.to + v * lanes);
+    left += rows * step.left;
+    start += rows * step.start;
+    to += rows * step.to;
+  }
+}
+
+using Multiply = decltype(&multiply<1, 1>);
+
+/// Rows of a product whose sums, `vectors` wide, the registers hold.
+constexpr int most_rows(int vectors) {
+  return (lanes == 16 ? 24 : 12) / vectors;
+}
+
+template <int vectors>
+Multiply multiply_of(int64_t rows) {
+  static constexpr auto table = []<int... i>(std::integer_sequence<int, i...>) {
+    return std::array<Multiply, sizeof...(i)>{&multiply<i + 1, vectors>...};
+  }
+  (std::make_integer_sequence<int, most_rows(vectors)>{});
+  return table[static_cast<size_t>(rows - 1)];
+}
+
+/// multiply() of any number of rows, in order, in tiles whose sizes differ by one at most.
+template <int vectors>
+void multiply_rows(Direction outer, Direction inner, RowSteps step, const float* left, const float* right,
+                   const float* start, float* to) {
+  if (step.count == 0) return;
+  const int64_t rows = step.count, tiles = (rows + most_rows(vectors) - 1) / most_rows(vectors);
+  const int64_t size = rows / tiles, larger = rows % tiles;
+  step.count = larger * (size + 1);
+  if (larger > 0) multiply_of<vectors>(size + 1)(outer, inner, step, left, right, start, to);
+  const int64_t first = step.count;
+  step.count = rows - first;
+  multiply_of<vectors>(size)(outer, inner, step, left + first * step.left, right, start + first * step.start,
+                             to + first * step.to);
+}
+
+/// Calls body(column, vectors) for panels of one or two vectors of columns, the number as a type.
+template <typename Body>
+void for_each_panel(int64_t columns, const Body& body) {
+  int64_t column = 0;
+  for (; column + 2 * lanes <= columns; column += 2 * lanes) body(column, std::integral_constant<int, 2>{});
+  for (; column < columns; column += lanes) body(column, std::integral_constant<int, 1>{});
+}
+
+/// A convolution of images [batch, height, width, channels], a border of zeros around them, with filters
+/// [outputs, down, across, channels].
+struct Problem {
+  int64_t batch, height, width, channels;
+  int64_t outputs, out_height, out_width;
+  int64_t down, across, stride, border_y, border_x;
+};
+
+/// Whether rows of so many columns can be written one after the other, as whole vectors: what is too much is
+/// written again by the next row, if no panel has been there before.
+bool follow_each_other(int64_t columns) {
+  return columns % lanes == 0 || columns <= 2 * lanes;
+}
+
+/// Neighbouring outputs that are worth folding.
+int64_t best_fold(const Problem& p) {
+  int64_t best = 1;
+  double least = 0;
+  for (int64_t fold = 1; fold <= std::min<int64_t>(lanes, p.out_width); ++fold) {
+    const int64_t products = round_up(fold * p.outputs, lanes) * (p.across + (fold - 1) * p.stride);
+    const double cost = static_cast<double>(products) / static_cast<double>(fold);
+    if (fold > 1 && (cost >= least || !follow_each_other(fold * p.outputs))) continue;
+    least = cost;
+    best = fold;
+  }
+  return best;
+}
+
+/// A problem whose outputs are folded.
+struct Folded {
+  Problem p;
+  int64_t fold = best_fold(p);
+  int64_t groups = (p.out_width + fold - 1) / fold;  ///< folded outputs of a row
+  int64_t used = fold * p.outputs;                   ///< columns of a folded output
+  int64_t columns = round_up(used, lanes);
+  int64_t window = (p.across + (fold - 1) * p.stride) * p.channels;  ///< floats of a row that one sees
+  int64_t step = fold * p.stride * p.channels;                       ///< floats between windows
+  int64_t row = (groups - 1) * step + window;                        ///< floats of a row with its border
+};
+
+/// Rows of an image as products read them, `stride` floats apart.
+struct Rows {
+  const float* data;
+  int64_t stride;
+};
+
+/// Input rows [first, end) of an image, in `scratch` where they need zeros on both sides.
+Rows rows_of(const Folded& f, const float* images, int64_t image, int64_t first, int64_t end,
+             float* scratch) {
+  const Problem& p = f.p;
+  const int64_t own = p.width * p.channels;
+  const float* from = images + (image * p.height + first) * own;
+  if (p.border_x == 0 && f.row <= own) return {from, own};
+  const int64_t left = p.border_x * p.channels, inside = std::min(own, f.row - left);
+  float* to = scratch;
+  for (int64_t y = first; y < end; ++y, from += own, to += f.row) {
+    std::fill_n(to, left, 0.0F);
+    std::copy_n(from, inside, to + left);
+    std::fill_n(to + left + inside, f.row - left - inside, 0.0F);
+  }
+  return {scratch, f.row};
+}
+
+/// Rows of filters that meet an image, as seen from output row `y`.
+struct MetRows {
+  int64_t first, end;
+};
+
+MetRows rows_met(const Problem& p, int64_t y) {
+  const int64_t top = y * p.stride - p.border_y;
+  return {std::clamp<int64_t>(-top, 0, p.down), std::clamp<int64_t>(p.height - top, 0, p.down)};
+}
+
+float* floats(const Buffer& buffer) {
+  return static_cast<float*>(buffer.data());
+}
+
+Buffer float_buffer(int64_t count) {
+  return {cpu, static_cast<size_t>(count) * sizeof(float)};
+}
+
+/// Filters of folded outputs in panels: [panel][down][window][panel's columns].
+void pack_filters(const Folded& f, const float* weight, float* packed) {
+  const Problem& p = f.p;
+  for_each_panel(f.columns, [&](int64_t first, auto vectors) {
+    for (int64_t ky = 0; ky < p.down; ++ky)
+      for (int64_t at = 0; at < f.window; ++at)
+        for (int64_t column = first; column < first + vectors * lanes; ++column) {
+          const int64_t within = at - column / p.outputs * p.stride * p.channels;
+          const bool met = column < f.used && within >= 0 && within < p.across * p.channels;
+          *packed++ =
+              met ? weight[(column % p.outputs * p.down + ky) * p.across * p.channels + within] : 0.0F;
+        }
+  });
+}
+
+/// A row of folded outputs; `zeros` are as many as two vectors have. Up to a folded output more is written.
+void multiply_row(const Folded& f, const Rows& in, int64_t first_in, int64_t y, const float* packed,
+                  const float* zeros, float* to) {
+  const auto [ky, end] = rows_met(f.p, y);
+  const float* left = in.data + (y * f.p.stride - f.p.border_y + ky - first_in) * in.stride;
+  for_each_panel(f.columns, [&](int64_t column, auto vectors) {
+    constexpr int width = decltype(vectors)::value * lanes;
+    const Direction down{end - ky, in.stride, f.window * width}, along{f.window, 1, width};
+    const float* filters = packed + column * f.p.down * f.window + ky * f.window * width;
+    multiply_rows<decltype(vectors)::value>(down, along, {f.groups, f.step, 0, f.used}, left, filters, zeros,
+                                            to + column);
+  });
+}
+
+/// Gradients of an image's outputs as products read them: whole vectors, zeros where a group ends beyond its
+/// row; in `scratch` where they do not lie so, or where that would read beyond the last image.
+Rows gradients_of(const Folded& f, const float* gradients, int64_t image, float* scratch) {
+  const Problem& p = f.p;
+  const int64_t own = p.out_width * p.outputs, row = f.groups * f.used;
+  const float* from = gradients + image * p.out_height * own;
+  if (own == row && (f.used == f.columns || image + 1 < p.batch)) return {from, own};
+  for (int64_t y = 0; y < p.out_height; ++y) {
+    std::copy_n(from + y * own, own, scratch + y * row);
+    std::fill_n(scratch + y * row + own, row - own, 0.0F);
+  }
+  return {scratch, row};
+}
+
+/// Adds the gradients of the filters of an image: [down][window][columns].
+void add_filter_gradients(const Folded& f, const Rows& in, const Rows& gradients, float* sum) {
+  const Problem& p = f.p;
+  const Direction along{f.groups, f.step, f.used};
+  for (int64_t ky = 0; ky < p.down; ++ky) {
+    // The output rows from which this row of a filter meets the image.
+    const int64_t above = p.border_y - ky, below = p.height + above;
+    const int64_t first = std::clamp<int64_t>((above + p.stride - 1) / p.stride, 0, p.out_height);
+    const int64_t end = std::clamp<int64_t>((below + p.stride - 1) / p.stride, first, p.out_height);
+    const Direction rows{end - first, p.stride * in.stride, gradients.stride};
+    const float* left = in.data + (first * p.stride - above) * in.stride;
+    const float* right = gradients.data + first * gradients.stride;
+    for_each_panel(f.columns, [&](int64_t column, auto vectors) {
+      float* to = sum + ky * f.window * f.columns + column;
+      multiply_rows<decltype(vectors)::value>(rows, along, {f.window, 1, f.columns, f.columns}, left,
+                                              right + column, to, to);
+    });
+  }
+}
+
+Problem problem_of(const ConvShape& s) {
+  return {s.batch,       s.in_height,     s.in_width,     s.in_channels, s.out_channels, s.out_height(),
+          s.out_width(), s.kernel_height, s.kernel_width, s.stride,      s.padding,      s.padding};
+}
+
+}  // namespace
+
+bool direct_fits(const ConvShape& s) {
+  constexpr int64_t most_filter_floats = 8 << 10, least_positions = 64;
+  if (s.dtype != DType::f32 || s.groups != 1 || s.dilation != 1 || !follow_each_other(s.out_channels))
+    return false;
+  const Folded f{problem_of(s)};
+  return f.p.down * f.window * f.columns <= most_filter_floats &&
+         f.p.out_height * f.p.out_width >= least_positions;
+}
+
+void direct_forward(const ConvShape& s, const float* in, const float* weight, float* out) {
+  const Folded f{problem_of(s)};
+  const Problem& p = f.p;
+  const int64_t bands = std::min(p.out_height, (many_tasks + p.batch - 1) / p.batch);
+  const int64_t band_rows = std::min(p.height, ((p.out_height + bands - 1) / bands - 1) * p.stride + p.down);
+  const int64_t out_row = p.out_width * p.outputs, written = (f.groups - 1) * f.used + f.columns;
+  const int64_t per_thread = band_rows * f.row + written;
+  const Buffer packed = float_buffer(p.down * f.window * f.columns);
+  const Buffer scratch = float_buffer(per_thread * omp_get_max_threads());
+  pack_filters(f, weight, floats(packed));
+  const std::array<float, 2 * lanes> zeros{};
+  const int64_t work = p.batch * p.out_height * f.groups * p.down * f.window * f.columns;
+#pragma omp parallel for schedule(static) if (work > serial_products)
+  for (int64_t task = 0; task < p.batch * bands; ++task) {
+    const int64_t image = task / bands, band = task % bands;
+    const int64_t first = band * p.out_height / bands, end = (band + 1) * p.out_height / bands;
+    float* bordered = floats(scratch) + per_thread * omp_get_thread_num();
+    float* last = bordered + band_rows * f.row;
+    const int64_t top = std::clamp<int64_t>(first * p.stride - p.border_y, 0, p.height);
+    const int64_t bottom = std::clamp<int64_t>((end - 1) * p.stride - p.border_y + p.down, top, p.height);
+    const Rows rows = rows_of(f, in, image, top, bottom, bordered);
+    for (int64_t y = first; y < end; ++y) {
+      // What a row has too much is in the way of the next one only, which comes after it in the same task.
+      float* to = out + (image * p.out_height + y) * out_row;
+      const bool follows = y + 1 < end && written <= 2 * out_row;
+      multiply_row(f, rows, top, y, floats(packed), zeros.data(), follows ? to : last);
+      if (!follows) std::copy_n(last, out_row, to);
+    }
+  }
+}
+
+void direct_backward_weight(const ConvShape& s, const float* in, const float* out_gradient,
+                            float* weight_gradient) {
+  const Folded f{problem_of(s)};
+  const Problem& p = f.p;
+  // Stretches of images are summed apart, then in order.
+  const int64_t stretches = std::min<int64_t>(p.batch, 32), count = p.down * f.window * f.columns;
+  const int64_t bordered = p.height * f.row;
+  const int64_t per_thread = bordered + p.out_height * f.groups * f.used + lanes;
+  const Buffer sums = float_buffer(stretches * count);
+  const Buffer scratch = float_buffer(per_thread * omp_get_max_threads());
+#pragma omp parallel if (p.batch * p.out_height * f.groups * count > serial_products)
+  {
+    float* own = floats(scratch) + per_thread * omp_get_thread_num();
+    std::fill_n(own, per_thread, 0.0F);
+#pragma omp for schedule(static)
+    for (int64_t stretch = 0; stretch < stretches; ++stretch) {
+      float* sum = floats(sums) + stretch * count;
+      std::fill_n(sum, count, 0.0F);
+      for (int64_t image = stretch * p.batch / stretches; image < (stretch + 1) * p.batch / stretches;
+           ++image)
+        add_filter_gradients(f, rows_of(f, in, image, 0, p.height, own),
+                             gradients_of(f, out_gradient, image, own + bordered), sum);
+    }
+#pragma omp for collapse(2) nowait
+    for (int64_t output = 0; output < p.outputs; ++output)
+      for (int64_t ky = 0; ky < p.down; ++ky) {
+        float* to = weight_gradient + (output * p.down + ky) * p.across * p.channels;
+        for (int64_t at = 0; at < p.across * p.channels; ++at) {
+          float total = 0;
+          for (int64_t stretch = 0; stretch < stretches; ++stretch)
+            for (int64_t i = 0; i < f.fold; ++i)
+              total += floats(
+                  sums)[stretch * count + (ky * f.window + at + i * p.stride * p.channels) * f.columns +
+                        i * p.outputs + output];
+          to[at] = total;
+        }
+      }
+  }
+}
+
+}  // namespace dw::cpu_backend
