@@ -233,7 +233,7 @@ bool prefers_direct(const ConvShape& s, Pass pass) {
 /// filters between many channels; gradients of filters whose channels do not fill the blocks that oneDNN's
 /// fast kernels take.
 bool prefers_patches(const ConvShape& s, Pass pass) {
-  constexpr int64_t few_positions = 64, some_positions = 256, many_positions = 1024, many_channels = 64;
+  constexpr int64_t few_positions = 256, some_positions = 256, many_positions = 1024, many_channels = 64;
   if (s.groups > 1) return false;
   const int64_t positions = positions_of(s);
   const bool small = is_small(s), wide = s.kernel_height * s.kernel_width > 1;

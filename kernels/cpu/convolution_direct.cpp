@@ -17,7 +17,7 @@
 namespace dw::cpu_backend {
 namespace {
 
-constexpr int64_t serial_products = 1 << 20;  ///< below this, waking threads costs more than it saves
+constexpr int64_t serial_products = 1 << 18;  ///< below this, waking threads costs more than it saves
 constexpr int64_t many_tasks = 64;            ///< enough of them to keep many threads busy
 
 /// A loop over one direction of a sum: how often, and how far both factors then move.

@@ -17,7 +17,7 @@
 namespace dw::cpu_backend {
 namespace {
 
-constexpr int64_t serial_products = 4 << 20;  ///< below this, waking threads costs more than it saves
+constexpr int64_t serial_products = 1 << 19;  ///< below this, waking threads costs more than it saves
 constexpr int64_t patch_floats = 48 << 10;    ///< of a block: a part of the second-level cache
 
 /// Positions of a block.
@@ -137,55 +137,72 @@ void convolve(const Grid& grid, const Value& value, const Destination& to) {
   }
 }
 
-/// rows · columns products of the vectors `a` and `b`, each `depth` floats: results[row · stride + column].
-template <int rows, int columns>
-void dot_products(int64_t depth, const float* a, int64_t a_row, const float* b, float* results,
-                  int64_t stride) {
-  Vector sum[rows][columns] = {};
-  for (int64_t p = 0; p < depth; p += lanes) {
-    Vector right[columns];
-    for (int column = 0; column < columns; ++column) right[column] = load(b + column * depth + p);
-    for (int row = 0; row < rows; ++row) {
-      const Vector left = load(a + row * a_row + p);
-      for (int column = 0; column < columns; ++column) sum[row][column] += left * right[column];
+/// Whether so few positions share the filters that rearranging these would cost more than rearranging
+/// patches.
+bool are_few(const Grid& grid, int64_t outputs) {
+  return grid.positions() <= std::min<int64_t>(512, 8 * outputs) && grid.from.group == grid.from.channels &&
+         grid.from.group % lanes == 0;
+}
+
+/// What a tap sees from a vector of positions, those from `first` on: [channels][positions], rows `stride`
+/// floats apart. Zeros where there is no pixel and from position `end` on.
+void gather_transposed(const Grid& grid, const Tap& tap, int64_t first, int64_t end, float* to,
+                       int64_t stride) {
+  const float* pixels[lanes] = {};
+  for (int64_t position = first; position < std::min(first + lanes, end); ++position) {
+    const int64_t y = position / grid.width % grid.height * grid.step + tap.dy;
+    const int64_t x = position % grid.width * grid.step + tap.dx;
+    if (y >= 0 && y < grid.from.height && x >= 0 && x < grid.from.width)
+      pixels[position - first] = grid.from.pixel(position / (grid.width * grid.height), y, x);
+  }
+  for (int64_t channel = 0; channel < grid.from.group; channel += lanes) {
+    Vector rows[lanes];
+    for (int lane = 0; lane < lanes; ++lane)
+      rows[lane] = pixels[lane] != nullptr ? load(pixels[lane] + channel) : Vector{};
+    transpose(rows);
+    for (const Vector& row : rows) {
+      store(row, to);
+      to += stride;
     }
   }
-  for (int row = 0; row < rows; ++row)
-    for (int column = 0; column < columns; ++column) {
-      float total = 0;
-      for (int lane = 0; lane < lanes; ++lane) total += sum[row][column][lane];
-      results[row * stride + column] = total;
-    }
 }
 
-/// Whether so few positions share the filters that rearranging these would cost as much as the products.
-bool are_few(const Grid& grid, int64_t outputs) {
-  return grid.positions() <= 128 && grid.from.group == grid.from.channels && grid.from.group % lanes == 0 &&
-         outputs % 4 == 0;
-}
-
-/// What convolve computes, from filters as they lie: [outputs][depth].
+/// What convolve computes, from filters as they lie, [outputs][depth], and transposed patches: in panels of
+/// positions, [depth][panel] each. Both are multiplied in parts of a depth that stays in the caches.
 void convolve_few(const Grid& grid, const float* filters, int64_t outputs, float* out) {
-  const Part whole = parts_of(grid, grid.depth()).front();
-  const int64_t positions = grid.positions(), stride = whole.stride();
-  const Buffer patches = float_buffer(positions * stride);
-#pragma omp parallel if (positions * whole.depth * outputs > serial_products)
+  constexpr int64_t longest = 512;
+  const int64_t positions = grid.positions(), columns = round_up(positions, lanes), depth = grid.depth();
+  const int64_t paired = columns / (2 * lanes) * (2 * lanes);
+  const auto taps = static_cast<int64_t>(grid.taps.size());
+  const Buffer patches = float_buffer(columns * depth), sums = float_buffer(columns * outputs);
+#pragma omp parallel if (positions * depth * outputs > serial_products)
   {
-#pragma omp for schedule(static)
-    for (int64_t first = 0; first < positions; ++first)
-      gather(grid, whole, first, 1, floats(patches) + first * stride);
+#pragma omp for collapse(2) schedule(static)
+    for (int64_t column = 0; column < columns; column += lanes)
+      for (int64_t t = 0; t < taps; ++t) {
+        const int64_t panel = column < paired ? 2 * lanes : lanes, within = column % panel;
+        gather_transposed(grid, grid.taps[static_cast<size_t>(t)], column, positions,
+                          floats(patches) + (column - within) * depth + t * grid.from.group * panel + within,
+                          panel);
+      }
+    for (int64_t first = 0; first < depth; first += longest) {
+      const int64_t length = std::min(longest, depth - first);
 #pragma omp for schedule(static) nowait
-    for (int64_t output = 0; output < outputs; output += 4) {
-      const float* b = filters + output * whole.depth;
-      int64_t row = 0;
-      const auto while_left = [&](auto rows) {
-        for (; row + rows <= positions; row += rows)
-          dot_products<rows, 4>(whole.depth, floats(patches) + row * stride, stride, b,
-                                out + row * outputs + output, outputs);
-      };
-      while_left(std::integral_constant < int, lanes == 16 ? 6 : 2 > {});  // as many as registers hold
-      while_left(std::integral_constant<int, 2>{});
-      while_left(std::integral_constant<int, 1>{});
+      for (int64_t output = 0; output < outputs; output += tile_rows) {
+        const int64_t rows = std::min<int64_t>(tile_rows, outputs - output);
+        float* sum = floats(sums) + output * columns;
+        for_each_panel(columns, [&](int64_t column, auto vectors) {
+          constexpr int width = decltype(vectors)::value;
+          const auto multiply = first == 0 ? multiply_rows<width, false> : multiply_rows<width, true>;
+          multiply(rows, length, filters + output * depth + first, depth, 1,
+                   floats(patches) + column * depth + first * width * lanes, width * lanes, sum + column,
+                   columns);
+        });
+        if (first + length < depth) continue;
+        for (int64_t position = 0; position < positions; ++position)
+          for (int64_t row = 0; row < rows; ++row)
+            out[position * outputs + output + row] = sum[row * columns + position];
+      }
     }
   }
 }

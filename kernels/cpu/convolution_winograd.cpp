@@ -21,7 +21,7 @@ namespace {
 using Tile = WinogradTile;
 constexpr int points = Tile::inputs * Tile::inputs;  ///< products per tile and pair of channels
 constexpr int taps = Tile::taps * Tile::taps;
-constexpr int64_t serial_products = 2 << 20;  ///< below this, waking threads costs more than it saves
+constexpr int64_t serial_products = 1 << 18;  ///< below this, waking threads costs more than it saves
 
 struct TilePosition {
   int64_t image, y, x;  ///< of its first output
@@ -152,13 +152,14 @@ int vectors_of(int64_t channels) {
   return channels % (2 * lanes) == 0 ? 2 : 1;
 }
 
-/// out = in · filters, those as [points][panels of output channels][input channels][panel].
+/// out = in · filters, those as in FilterLayout.
 template <int vectors>
-void multiply_tiles(const Transformed& in, const float* filters, int64_t tiles, const Transformed& out) {
+void multiply_tiles(const Transformed& in, const float* filters, int64_t point_stride, int64_t tiles,
+                    const Transformed& out) {
   constexpr int panel = vectors * lanes;
   for (int point = 0; point < points; ++point)
     for (int64_t channel = 0; channel < out.channels; channel += panel) {
-      const float* filter = filters + (point * out.channels + channel) * in.channels;
+      const float* filter = filters + point * point_stride + channel * in.channels;
       for (int64_t tile = 0; tile < tiles; tile += tile_rows)
         multiply_tile<tile_rows, vectors, false>(in.channels, in.at(point, tile), in.channels, 1, filter,
                                                  panel, out.at(point, tile) + channel, out.channels);
@@ -176,22 +177,31 @@ void multiply_channels(const Transformed& left, const Transformed& right, int64_
     }
 }
 
-/// Transforms the filters whose values are tap(in channel, out channel, tap), for multiply_tiles.
-template <typename Tap>
-void transform_filters(int64_t in_channels, int64_t out_channels, const Tap& tap, float* filters) {
-  const int panel = vectors_of(out_channels) * lanes;
+/// Where the transformed filters of a pair of numbers of channels lie: [points], each padded as those of
+/// tiles are, of [panels of output channels][input channels][panel].
+struct FilterLayout {
+  int64_t in_channels, out_channels;
+  int64_t panel = vectors_of(out_channels) * lanes;
+  int64_t point_stride = Transformed::stride(in_channels, out_channels);
+};
+
+/// Transforms filters for multiply_tiles. `read(input, output, tap, rows)` fills rows [input channels], lanes
+/// of output channels, of what belongs to a tap, from the channels given on.
+template <typename Read>
+void transform_filters(const FilterLayout& layout, const Read& read, float* filters) {
 #pragma omp for collapse(2)
-  for (int64_t input = 0; input < in_channels; ++input)
-    for (int64_t output = 0; output < out_channels; output += lanes) {
-      float* to = filters + output / panel * panel * in_channels + input * panel + output % panel;
-      transform<FilterTransform, Tile::taps, Tile::inputs>(
-          [&](int i) {
-            Vector values;
-            for (int lane = 0; lane < lanes; ++lane) values[lane] = tap(input, output + lane, i);
-            return values;
-          },
-          [&](int point, const Vector& value) { store(value, to + point * in_channels * out_channels); });
-    }
+  for (int64_t first = 0; first < layout.out_channels; first += layout.panel)
+    for (int64_t input = 0; input < layout.in_channels; input += lanes)
+      for (int64_t beside = 0; beside < layout.panel; beside += lanes) {
+        Vector values[taps][lanes];
+        for (int tap = 0; tap < taps; ++tap) read(input, first + beside, tap, values[tap]);
+        for (int row = 0; row < lanes; ++row) {
+          float* to = filters + first * layout.in_channels + (input + row) * layout.panel + beside;
+          transform<FilterTransform, Tile::taps, Tile::inputs>(
+              [&](int tap) { return values[tap][row]; },
+              [&](int point, const Vector& value) { store(value, to + point * layout.point_stride); });
+        }
+      }
 }
 
 float* floats(const Buffer& buffer) {
@@ -202,18 +212,19 @@ Buffer float_buffer(int64_t count) {
   return {cpu, static_cast<size_t>(count) * sizeof(float)};
 }
 
-template <typename Tap>
-void convolve(int64_t batch, const Images<const float>& in, const Tap& tap, const Images<float>& out) {
+template <typename Read>
+void convolve(int64_t batch, const Images<const float>& in, const Read& read, const Images<float>& out) {
   const Tiling tiling(batch, out.height, out.width, in.channels, out.channels);
   const int64_t in_stride = Transformed::stride(tiling.block_tiles(), in.channels);
   const int64_t out_stride = Transformed::stride(tiling.block_tiles(), out.channels);
   const int64_t per_thread = points * (in_stride + out_stride) + in.channels + out.channels;
-  const Buffer filters = float_buffer(points * in.channels * out.channels);
+  const FilterLayout layout{in.channels, out.channels};
+  const Buffer filters = float_buffer(points * layout.point_stride);
   const Buffer scratch = float_buffer(per_thread * omp_get_max_threads());
   const bool serial = tiling.tiles * points * in.channels * out.channels <= serial_products;
 #pragma omp parallel if (!serial)
   {
-    transform_filters(in.channels, out.channels, tap, floats(filters));
+    transform_filters(layout, read, floats(filters));
     float* zeros = floats(scratch) + per_thread * omp_get_thread_num();
     std::fill_n(zeros, per_thread, 0.0F);
     float* unused = zeros + in.channels;
@@ -224,7 +235,7 @@ void convolve(int64_t batch, const Images<const float>& in, const Tap& tap, cons
       const TileRange range{tiling, tiling.first_tile(block), tiling.first_tile(block + 1)};
       transform_windows<InputTransform, Tile::inputs>(range, in, zeros, inputs);
       const auto multiply_all = vectors_of(out.channels) == 2 ? multiply_tiles<2> : multiply_tiles<1>;
-      multiply_all(inputs, floats(filters), range.count(), products);
+      multiply_all(inputs, floats(filters), layout.point_stride, range.count(), products);
       transform_outputs(range, products, out, unused);
     }
   }
@@ -233,15 +244,22 @@ void convolve(int64_t batch, const Images<const float>& in, const Tap& tap, cons
 }  // namespace
 
 bool winograd_fits(const ConvShape& s) {
+  // With fewer positions than these, transforming the filters costs more than it saves.
+  constexpr int64_t some_positions = 256, many_positions = 512, few_filters = 1 << 14;
+  const int64_t positions = s.batch * s.out_height() * s.out_width();
+  const bool worth_it = positions >= many_positions ||
+                        (positions >= some_positions && s.in_channels * s.out_channels <= few_filters);
   return s.dtype == DType::f32 && s.kernel_height == 3 && s.kernel_width == 3 && s.stride == 1 &&
          s.dilation == 1 && s.groups == 1 && s.padding <= 2 && s.in_channels % 16 == 0 &&
-         s.out_channels % 16 == 0 && s.batch * s.out_height() * s.out_width() >= 512;
+         s.out_channels % 16 == 0 && worth_it;
 }
 
 void winograd_forward(const ConvShape& s, const float* in, const float* weight, float* out) {
   convolve(s.batch, {in, s.in_height, s.in_width, s.in_channels, s.padding},
-           [&](int64_t input, int64_t output, int tap) {
-             return weight[(output * taps + tap) * s.in_channels + input];
+           [&](int64_t input, int64_t output, int tap, Vector(&rows)[lanes]) {
+             for (int lane = 0; lane < lanes; ++lane)
+               rows[lane] = load(weight + ((output + lane) * taps + tap) * s.in_channels + input);
+             transpose(rows);
            },
            {out, s.out_height(), s.out_width(), s.out_channels, 0});
 }
@@ -250,8 +268,9 @@ void winograd_backward_data(const ConvShape& s, const float* out_gradient, const
                             float* in_gradient) {
   // A convolution of the gradients with the filters turned by 180 degrees, their channels exchanged.
   convolve(s.batch, {out_gradient, s.out_height(), s.out_width(), s.out_channels, 2 - s.padding},
-           [&](int64_t output, int64_t input, int tap) {
-             return weight[(output * taps + taps - 1 - tap) * s.in_channels + input];
+           [&](int64_t output, int64_t input, int tap, Vector(&rows)[lanes]) {
+             for (int row = 0; row < lanes; ++row)
+               rows[row] = load(weight + ((output + row) * taps + taps - 1 - tap) * s.in_channels + input);
            },
            {in_gradient, s.in_height, s.in_width, s.in_channels, 0});
 }
