@@ -8,8 +8,6 @@
 #include <omp.h>
 
 #include <algorithm>
-#include <array>
-#include <utility>
 
 #include "kernels/cpu/matrix_tile.h"
 #include "kernels/device.h"
@@ -19,85 +17,6 @@ namespace {
 
 constexpr int64_t serial_products = 1 << 18;  ///< below this, waking threads costs more than it saves
 constexpr int64_t many_tasks = 64;            ///< enough of them to keep many threads busy
-
-/// A loop over one direction of a sum: how often, and how far both factors then move.
-struct Direction {
-  int64_t count, left, right;
-};
-
-/// The rows of a product: how many, and the floats from one to the next in each of its matrices.
-struct RowSteps {
-  int64_t count, left, start, to;
-};
-
-/// to[row, vectors] = start + Σ over both directions of left[row] · right[vectors], `rows` rows at a time.
-template <int rows, int vectors>
-void multiply(Direction outer, Direction inner, const RowSteps& step, const float* left, const float* right,
-              const float* start, float* to) {
-  for (int64_t done = 0; done < step.count; done += rows) {
-    Vector sum[rows][vectors];
-#pragma GCC unroll 32
-    for (int row = 0; row < rows; ++row)
-      for (int v = 0; v < vectors; ++v) sum[row][v] = load(start + row * step.start + v * lanes);
-    for (int64_t i = 0; i < outer.count; ++i) {
-      const float* a = left + i * outer.left;
-      const float* b = right + i * outer.right;
-      for (int64_t j = 0; j < inner.count; ++j, a += inner.left, b += inner.right) {
-        Vector factor[vectors];
-        for (int v = 0; v < vectors; ++v) factor[v] = load(b + v * lanes);
-        for (int row = 0; row < rows; ++row) {
-          const float value = a[row * step.left];
-          for (int v = 0; v < vectors; ++v) sum[row][v] += value * factor[v];
-        }
-      }
-    }
-#pragma GCC unroll 32
-    for (int row = 0; row < rows; ++row)
-      for (int v = 0; v < vectors; ++v) store(sum[row][v], to + row * step.to + v * lanes);
-    left += rows * step.left;
-    start += rows * step.start;
-    to += rows * step.to;
-  }
-}
-
-using Multiply = decltype(&multiply<1, 1>);
-
-/// Rows of a product whose sums, `vectors` wide, the registers hold.
-constexpr int most_rows(int vectors) {
-  return (lanes == 16 ? 24 : 12) / vectors;
-}
-
-template <int vectors>
-Multiply multiply_of(int64_t rows) {
-  static constexpr auto table = []<int... i>(std::integer_sequence<int, i...>) {
-    return std::array<Multiply, sizeof...(i)>{&multiply<i + 1, vectors>...};
-  }
-  (std::make_integer_sequence<int, most_rows(vectors)>{});
-  return table[static_cast<size_t>(rows - 1)];
-}
-
-/// multiply() of any number of rows, in order, in tiles whose sizes differ by one at most.
-template <int vectors>
-void multiply_rows(Direction outer, Direction inner, RowSteps step, const float* left, const float* right,
-                   const float* start, float* to) {
-  if (step.count == 0) return;
-  const int64_t rows = step.count, tiles = (rows + most_rows(vectors) - 1) / most_rows(vectors);
-  const int64_t size = rows / tiles, larger = rows % tiles;
-  step.count = larger * (size + 1);
-  if (larger > 0) multiply_of<vectors>(size + 1)(outer, inner, step, left, right, start, to);
-  const int64_t first = step.count;
-  step.count = rows - first;
-  multiply_of<vectors>(size)(outer, inner, step, left + first * step.left, right, start + first * step.start,
-                             to + first * step.to);
-}
-
-/// Calls body(column, vectors) for panels of one or two vectors of columns, the number as a type.
-template <typename Body>
-void for_each_panel(int64_t columns, const Body& body) {
-  int64_t column = 0;
-  for (; column + 2 * lanes <= columns; column += 2 * lanes) body(column, std::integral_constant<int, 2>{});
-  for (; column < columns; column += lanes) body(column, std::integral_constant<int, 1>{});
-}
 
 /// A convolution of images [batch, height, width, channels], a border of zeros around them, with filters
 /// [outputs, down, across, channels].
@@ -140,14 +59,14 @@ struct Folded {
 };
 
 /// Rows of an image as products read them, `stride` floats apart.
-struct Rows {
+struct ImageRows {
   const float* data;
   int64_t stride;
 };
 
 /// Input rows [first, end) of an image, in `scratch` where they need zeros on both sides.
-Rows rows_of(const Folded& f, const float* images, int64_t image, int64_t first, int64_t end,
-             float* scratch) {
+ImageRows rows_of(const Folded& f, const float* images, int64_t image, int64_t first, int64_t end,
+                  float* scratch) {
   const Problem& p = f.p;
   const int64_t own = p.width * p.channels;
   const float* from = images + (image * p.height + first) * own;
@@ -195,23 +114,23 @@ void pack_filters(const Folded& f, const float* weight, float* packed) {
   });
 }
 
-/// A row of folded outputs; `zeros` are as many as two vectors have. Up to a folded output more is written.
-void multiply_row(const Folded& f, const Rows& in, int64_t first_in, int64_t y, const float* packed,
-                  const float* zeros, float* to) {
+/// A row of folded outputs; up to one more is written.
+void multiply_row(const Folded& f, const ImageRows& in, int64_t first_in, int64_t y, const float* packed,
+                  float* to) {
   const auto [ky, end] = rows_met(f.p, y);
   const float* left = in.data + (y * f.p.stride - f.p.border_y + ky - first_in) * in.stride;
   for_each_panel(f.columns, [&](int64_t column, auto vectors) {
     constexpr int width = decltype(vectors)::value * lanes;
-    const Direction down{end - ky, in.stride, f.window * width}, along{f.window, 1, width};
+    const Depth down{end - ky, in.stride, f.window * width}, along{f.window, 1, width};
     const float* filters = packed + column * f.p.down * f.window + ky * f.window * width;
-    multiply_rows<decltype(vectors)::value>(down, along, {f.groups, f.step, 0, f.used}, left, filters, zeros,
+    multiply_rows<decltype(vectors)::value>(down, along, {f.groups, f.step, f.used}, left, filters,
                                             to + column);
   });
 }
 
 /// Gradients of an image's outputs as products read them: whole vectors, zeros where a group ends beyond its
 /// row; in `scratch` where they do not lie so, or where that would read beyond the last image.
-Rows gradients_of(const Folded& f, const float* gradients, int64_t image, float* scratch) {
+ImageRows gradients_of(const Folded& f, const float* gradients, int64_t image, float* scratch) {
   const Problem& p = f.p;
   const int64_t own = p.out_width * p.outputs, row = f.groups * f.used;
   const float* from = gradients + image * p.out_height * own;
@@ -224,21 +143,20 @@ Rows gradients_of(const Folded& f, const float* gradients, int64_t image, float*
 }
 
 /// Adds the gradients of the filters of an image: [down][window][columns].
-void add_filter_gradients(const Folded& f, const Rows& in, const Rows& gradients, float* sum) {
+void add_filter_gradients(const Folded& f, const ImageRows& in, const ImageRows& gradients, float* sum) {
   const Problem& p = f.p;
-  const Direction along{f.groups, f.step, f.used};
+  const Depth along{f.groups, f.step, f.used};
   for (int64_t ky = 0; ky < p.down; ++ky) {
     // The output rows from which this row of a filter meets the image.
     const int64_t above = p.border_y - ky, below = p.height + above;
     const int64_t first = std::clamp<int64_t>((above + p.stride - 1) / p.stride, 0, p.out_height);
     const int64_t end = std::clamp<int64_t>((below + p.stride - 1) / p.stride, first, p.out_height);
-    const Direction rows{end - first, p.stride * in.stride, gradients.stride};
+    const Depth rows{end - first, p.stride * in.stride, gradients.stride};
     const float* left = in.data + (first * p.stride - above) * in.stride;
     const float* right = gradients.data + first * gradients.stride;
     for_each_panel(f.columns, [&](int64_t column, auto vectors) {
-      float* to = sum + ky * f.window * f.columns + column;
-      multiply_rows<decltype(vectors)::value>(rows, along, {f.window, 1, f.columns, f.columns}, left,
-                                              right + column, to, to);
+      multiply_rows<decltype(vectors)::value>(rows, along, {f.window, 1, f.columns}, left, right + column,
+                                              sum + ky * f.window * f.columns + column, true);
     });
   }
 }
@@ -269,7 +187,6 @@ void direct_forward(const ConvShape& s, const float* in, const float* weight, fl
   const Buffer packed = float_buffer(p.down * f.window * f.columns);
   const Buffer scratch = float_buffer(per_thread * omp_get_max_threads());
   pack_filters(f, weight, floats(packed));
-  const std::array<float, 2 * lanes> zeros{};
   const int64_t work = p.batch * p.out_height * f.groups * p.down * f.window * f.columns;
 #pragma omp parallel for schedule(static) if (work > serial_products)
   for (int64_t task = 0; task < p.batch * bands; ++task) {
@@ -279,12 +196,12 @@ void direct_forward(const ConvShape& s, const float* in, const float* weight, fl
     float* last = bordered + band_rows * f.row;
     const int64_t top = std::clamp<int64_t>(first * p.stride - p.border_y, 0, p.height);
     const int64_t bottom = std::clamp<int64_t>((end - 1) * p.stride - p.border_y + p.down, top, p.height);
-    const Rows rows = rows_of(f, in, image, top, bottom, bordered);
+    const ImageRows rows = rows_of(f, in, image, top, bottom, bordered);
     for (int64_t y = first; y < end; ++y) {
       // What a row has too much is in the way of the next one only, which comes after it in the same task.
       float* to = out + (image * p.out_height + y) * out_row;
       const bool follows = y + 1 < end && written <= 2 * out_row;
-      multiply_row(f, rows, top, y, floats(packed), zeros.data(), follows ? to : last);
+      multiply_row(f, rows, top, y, floats(packed), follows ? to : last);
       if (!follows) std::copy_n(last, out_row, to);
     }
   }

@@ -27,14 +27,6 @@ int64_t block_positions(const Grid& grid, int64_t stride) {
   return round_up(std::min(fitting, for_many_threads), tile_rows);
 }
 
-/// Calls body(column, vectors) for panels of one or two vectors of columns, the number as a type.
-template <typename Body>
-void for_each_panel(int64_t columns, const Body& body) {
-  int64_t column = 0;
-  for (; column + 2 * lanes <= columns; column += 2 * lanes) body(column, std::integral_constant<int, 2>{});
-  for (; column < columns; column += lanes) body(column, std::integral_constant<int, 1>{});
-}
-
 /// Where the results of a grid go: channels [first, first + group) of the pixels (y, x) · step + start.
 struct Destination {
   float* data;
@@ -125,10 +117,8 @@ void convolve(const Grid& grid, const Value& value, const Destination& to) {
         const Patches left = patches_of(grid, part, first, count, patches);
         for_each_panel(columns, [&](int64_t column, auto vectors) {
           constexpr int width = decltype(vectors)::value;
-          const auto multiply =
-              &part == parts.data() ? multiply_rows<width, false> : multiply_rows<width, true>;
-          multiply(count, part.depth, left.data, left.stride, 1, filters + column * part.depth, width * lanes,
-                   rows + column, columns);
+          multiply_rows<width>({part.depth, 1, width * lanes}, {count, left.stride, columns}, left.data,
+                               filters + column * part.depth, rows + column, &part != parts.data());
         });
         filters += part.depth * columns;
       }
@@ -170,8 +160,8 @@ void gather_transposed(const Grid& grid, const Tap& tap, int64_t first, int64_t 
 /// What convolve computes, from filters as they lie, [outputs][depth], and transposed patches: in panels of
 /// positions, [depth][panel] each. Both are multiplied in parts of a depth that stays in the caches.
 void convolve_few(const Grid& grid, const float* filters, int64_t outputs, float* out) {
-  constexpr int64_t longest = 512;
   const int64_t positions = grid.positions(), columns = round_up(positions, lanes), depth = grid.depth();
+  const int64_t longest = std::max<int64_t>(256, patch_floats / columns);
   const int64_t paired = columns / (2 * lanes) * (2 * lanes);
   const auto taps = static_cast<int64_t>(grid.taps.size());
   const Buffer patches = float_buffer(columns * depth), sums = float_buffer(columns * outputs);
@@ -193,10 +183,9 @@ void convolve_few(const Grid& grid, const float* filters, int64_t outputs, float
         float* sum = floats(sums) + output * columns;
         for_each_panel(columns, [&](int64_t column, auto vectors) {
           constexpr int width = decltype(vectors)::value;
-          const auto multiply = first == 0 ? multiply_rows<width, false> : multiply_rows<width, true>;
-          multiply(rows, length, filters + output * depth + first, depth, 1,
-                   floats(patches) + column * depth + first * width * lanes, width * lanes, sum + column,
-                   columns);
+          multiply_rows<width>(
+              {length, 1, width * lanes}, {rows, depth, columns}, filters + output * depth + first,
+              floats(patches) + column * depth + first * width * lanes, sum + column, first > 0);
         });
         if (first + length < depth) continue;
         for (int64_t position = 0; position < positions; ++position)
@@ -309,9 +298,9 @@ void patches_backward_weight(const ConvShape& s, const float* in, const float* o
           const Patches right = patches_of(grid, part, first, length, patches);
           for_each_panel(columns, [&](int64_t column, auto vectors) {
             constexpr int width = decltype(vectors)::value;
-            const auto multiply = at == begin ? multiply_rows<width, false> : multiply_rows<width, true>;
-            multiply(outputs, length, gradients + first * s.out_channels, 1, s.out_channels,
-                     right.data + column, right.stride, floats(sums) + item * count + column, columns);
+            multiply_rows<width>({length, s.out_channels, right.stride}, {outputs, 1, columns},
+                                 gradients + first * s.out_channels, right.data + column,
+                                 floats(sums) + item * count + column, at > begin);
           });
         }
       }

@@ -45,10 +45,8 @@ struct Tiling {
     return {tile / (down * across), within / across * Tile::outputs, within % across * Tile::outputs};
   }
   int64_t first_tile(int64_t block) const { return block * tiles / blocks; }
-  /// Tiles of the largest block, rounded up to what a product takes.
-  int64_t block_tiles() const {
-    return ((tiles + blocks - 1) / blocks + tile_rows - 1) / tile_rows * tile_rows;
-  }
+  /// Tiles of the largest block.
+  int64_t block_tiles() const { return (tiles + blocks - 1) / blocks; }
 };
 
 /// A batch of images that tiles read from or write to. The window of a tile begins `offset` before its first
@@ -154,27 +152,25 @@ int vectors_of(int64_t channels) {
 
 /// out = in · filters, those as in FilterLayout.
 template <int vectors>
-void multiply_tiles(const Transformed& in, const float* filters, int64_t point_stride, int64_t tiles,
-                    const Transformed& out) {
+void multiply_filters(const Transformed& in, const float* filters, int64_t point_stride, int64_t tiles,
+                      const Transformed& out) {
   constexpr int panel = vectors * lanes;
   for (int point = 0; point < points; ++point)
-    for (int64_t channel = 0; channel < out.channels; channel += panel) {
-      const float* filter = filters + point * point_stride + channel * in.channels;
-      for (int64_t tile = 0; tile < tiles; tile += tile_rows)
-        multiply_tile<tile_rows, vectors, false>(in.channels, in.at(point, tile), in.channels, 1, filter,
-                                                 panel, out.at(point, tile) + channel, out.channels);
-    }
+    for (int64_t channel = 0; channel < out.channels; channel += panel)
+      multiply_rows<vectors>({in.channels, 1, panel}, {tiles, in.channels, out.channels}, in.at(point, 0),
+                             filters + point * point_stride + channel * in.channels,
+                             out.at(point, 0) + channel);
 }
 
 /// sum[points][left channels][right channels] = leftᵀ · right, added to what it was if `accumulate`.
-template <int vectors, bool accumulate>
-void multiply_channels(const Transformed& left, const Transformed& right, int64_t tiles, float* sum) {
+template <int vectors>
+void multiply_channels(const Transformed& left, const Transformed& right, int64_t tiles, float* sum,
+                       bool accumulate) {
   for (int point = 0; point < points; ++point)
-    for (int64_t column = 0; column < right.channels; column += vectors * lanes) {
-      multiply_rows<vectors, accumulate>(
-          left.channels, tiles, left.at(point, 0), 1, left.channels, right.at(point, 0) + column,
-          right.channels, sum + point * left.channels * right.channels + column, right.channels);
-    }
+    for (int64_t column = 0; column < right.channels; column += vectors * lanes)
+      multiply_rows<vectors>({tiles, left.channels, right.channels}, {left.channels, 1, right.channels},
+                             left.at(point, 0), right.at(point, 0) + column,
+                             sum + point * left.channels * right.channels + column, accumulate);
 }
 
 /// Where the transformed filters of a pair of numbers of channels lie: [points], each padded as those of
@@ -185,8 +181,8 @@ struct FilterLayout {
   int64_t point_stride = Transformed::stride(in_channels, out_channels);
 };
 
-/// Transforms filters for multiply_tiles. `read(input, output, tap, rows)` fills rows [input channels], lanes
-/// of output channels, of what belongs to a tap, from the channels given on.
+/// Transforms filters for multiply_filters. `read(input, output, tap, rows)` fills rows [input channels],
+/// lanes of output channels, of what belongs to a tap, from the channels given on.
 template <typename Read>
 void transform_filters(const FilterLayout& layout, const Read& read, float* filters) {
 #pragma omp for collapse(2)
@@ -234,7 +230,7 @@ void convolve(int64_t batch, const Images<const float>& in, const Read& read, co
     for (int64_t block = 0; block < tiling.blocks; ++block) {
       const TileRange range{tiling, tiling.first_tile(block), tiling.first_tile(block + 1)};
       transform_windows<InputTransform, Tile::inputs>(range, in, zeros, inputs);
-      const auto multiply_all = vectors_of(out.channels) == 2 ? multiply_tiles<2> : multiply_tiles<1>;
+      const auto multiply_all = vectors_of(out.channels) == 2 ? multiply_filters<2> : multiply_filters<1>;
       multiply_all(inputs, floats(filters), layout.point_stride, range.count(), products);
       transform_outputs(range, products, out, unused);
     }
@@ -295,9 +291,7 @@ void winograd_backward_weight(const ConvShape& s, const float* in, const float* 
     std::fill_n(zeros, beside, 0.0F);
     const Transformed left{zeros + beside, s.out_channels, out_stride};
     const Transformed right{left.data + points * out_stride, s.in_channels, in_stride};
-    const bool wide = vectors_of(s.in_channels) == 2;
-    const auto multiply_first = wide ? multiply_channels<2, false> : multiply_channels<1, false>;
-    const auto multiply_next = wide ? multiply_channels<2, true> : multiply_channels<1, true>;
+    const auto multiply_all = vectors_of(s.in_channels) == 2 ? multiply_channels<2> : multiply_channels<1>;
 #pragma omp for schedule(static)
     for (int64_t part = 0; part < parts; ++part) {
       float* sum = floats(sums) + part * count;
@@ -306,7 +300,7 @@ void winograd_backward_weight(const ConvShape& s, const float* in, const float* 
         const TileRange range{tiling, tiling.first_tile(block), tiling.first_tile(block + 1)};
         transform_windows<InputTransform, Tile::inputs>(range, in_images, zeros, right);
         transform_windows<OutputGradientTransform, Tile::outputs>(range, out_images, zeros, left);
-        (block == begin ? multiply_first : multiply_next)(left, right, range.count(), sum);
+        multiply_all(left, right, range.count(), sum, block > begin);
       }
     }
 #pragma omp for collapse(2) nowait

@@ -2,8 +2,10 @@
 // sums held in registers.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <type_traits>
+#include <utility>
 
 #include "kernels/cpu/vector.h"
 
@@ -12,43 +14,84 @@ namespace dw::cpu_backend {
 /// Rows of a tile that two vectors of columns leave registers for.
 inline constexpr int tile_rows = lanes == 16 ? 12 : 6;
 
-/// C[rows, width] = (accumulate ? C : 0) + Σ_p A[row, p] · B[p, width], width in vectors.
-template <int rows, int vectors, bool accumulate>
-[[gnu::always_inline]] inline void multiply_tile(int64_t depth, const float* a, int64_t a_row, int64_t a_step,
-                                                 const float* b, int64_t b_step, float* c, int64_t c_row) {
-  Vector sum[rows][vectors];
-  for (int row = 0; row < rows; ++row)
-    for (int v = 0; v < vectors; ++v) sum[row][v] = accumulate ? load(c + row * c_row + v * lanes) : Vector{};
-  for (int64_t p = 0; p < depth; ++p) {
-    Vector right[vectors];
-    for (int v = 0; v < vectors; ++v) right[v] = load(b + p * b_step + v * lanes);
-    for (int row = 0; row < rows; ++row) {
-      const float left = a[row * a_row + p * a_step];
-      for (int v = 0; v < vectors; ++v) sum[row][v] += left * right[v];
+/// A direction that products are summed over: how many, and floats from one to the next in both factors.
+struct Depth {
+  int64_t count, left, right;
+};
+
+/// The rows of a result: how many, and floats from one to the next in the left factor and in the result.
+struct Rows {
+  int64_t count, left, result;
+};
+
+/// result[row, width] = (accumulate ? result : 0) + Σ over both depths of left[row] · right[width], width in
+/// vectors, for a multiple of `size` rows.
+template <int size, int vectors>
+void multiply_tiles(Depth outer, Depth inner, Rows rows, const float* left, const float* right, float* result,
+                    bool accumulate) {
+  for (int64_t done = 0; done < rows.count; done += size) {
+    Vector sum[size][vectors];
+#pragma GCC unroll 32
+    for (int row = 0; row < size; ++row)
+      for (int v = 0; v < vectors; ++v)
+        sum[row][v] = accumulate ? load(result + row * rows.result + v * lanes) : Vector{};
+    for (int64_t i = 0; i < outer.count; ++i) {
+      const float* a = left + i * outer.left;
+      const float* b = right + i * outer.right;
+      for (int64_t j = 0; j < inner.count; ++j, a += inner.left, b += inner.right) {
+        Vector factor[vectors];
+        for (int v = 0; v < vectors; ++v) factor[v] = load(b + v * lanes);
+        for (int row = 0; row < size; ++row) {
+          const float value = a[row * rows.left];
+          for (int v = 0; v < vectors; ++v) sum[row][v] += value * factor[v];
+        }
+      }
     }
+#pragma GCC unroll 32
+    for (int row = 0; row < size; ++row)
+      for (int v = 0; v < vectors; ++v) store(sum[row][v], result + row * rows.result + v * lanes);
+    left += size * rows.left;
+    result += size * rows.result;
   }
-  for (int row = 0; row < rows; ++row)
-    for (int v = 0; v < vectors; ++v) store(sum[row][v], c + row * c_row + v * lanes);
 }
 
-/// The same for any number of rows.
-template <int vectors, bool accumulate>
-void multiply_rows(int64_t rows, int64_t depth, const float* a, int64_t a_row, int64_t a_step, const float* b,
-                   int64_t b_step, float* c, int64_t c_row) {
-  int64_t row = 0;
-  const auto while_left = [&](auto count) {
-    for (; row + count <= rows; row += count)
-      multiply_tile<count, vectors, accumulate>(depth, a + row * a_row, a_row, a_step, b, b_step,
-                                                c + row * c_row, c_row);
-  };
-  while_left(std::integral_constant<int, tile_rows>{});
-  while_left(std::integral_constant<int, tile_rows / 2>{});
-  while_left(std::integral_constant<int, 2>{});
-  while_left(std::integral_constant<int, 1>{});
+/// The same for any number of rows, in ascending order, in tiles whose sizes differ by one at most.
+template <int vectors>
+void multiply_rows(Depth outer, Depth inner, Rows rows, const float* left, const float* right, float* result,
+                   bool accumulate = false) {
+  constexpr int most = 2 * tile_rows / vectors;
+  static constexpr auto of_size = []<int... i>(std::integer_sequence<int, i...>) {
+    return std::array{&multiply_tiles<i + 1, vectors>...};
+  }
+  (std::make_integer_sequence<int, most>{});
+  if (rows.count == 0) return;
+  const int64_t tiles = (rows.count + most - 1) / most, size = rows.count / tiles;
+  const int64_t larger = rows.count % tiles * (size + 1), rest = rows.count - larger;
+  if (larger > 0)
+    of_size[static_cast<size_t>(size)](outer, inner, {larger, rows.left, rows.result}, left, right, result,
+                                       accumulate);
+  of_size[static_cast<size_t>(size - 1)](outer, inner, {rest, rows.left, rows.result},
+                                         left + larger * rows.left, right, result + larger * rows.result,
+                                         accumulate);
+}
+
+/// The same, summed over one depth.
+template <int vectors>
+void multiply_rows(Depth depth, Rows rows, const float* left, const float* right, float* result,
+                   bool accumulate = false) {
+  multiply_rows<vectors>({1, 0, 0}, depth, rows, left, right, result, accumulate);
 }
 
 inline int64_t round_up(int64_t value, int64_t multiple) {
   return (value + multiple - 1) / multiple * multiple;
+}
+
+/// Calls body(column, vectors) for panels of one or two vectors of columns, the number as a type.
+template <typename Body>
+void for_each_panel(int64_t columns, const Body& body) {
+  int64_t column = 0;
+  for (; column + 2 * lanes <= columns; column += 2 * lanes) body(column, std::integral_constant<int, 2>{});
+  for (; column < columns; column += lanes) body(column, std::integral_constant<int, 1>{});
 }
 
 }  // namespace dw::cpu_backend
