@@ -1,0 +1,142 @@
+// What the passes of Winograd's minimal filtering share: how a batch is cut into tiles, and blocks of them
+// that are transformed. Work buffers, and columns of products.
+#pragma once
+
+#include <algorithm>
+#include <array>
+
+#include "kernels/cpu/matrix_tile.h"
+#include "kernels/cpu/winograd_tile.h"
+#include "kernels/device.h"
+
+namespace dw::cpu_backend {
+
+using Tile = WinogradTile;
+inline constexpr int points = Tile::inputs * Tile::inputs;  ///< products per tile and pair of channels
+inline constexpr int taps = Tile::taps * Tile::taps;
+
+struct TilePosition {
+  int64_t image, y, x;  ///< of its first output
+};
+
+/// How the outputs of a batch are cut into tiles, and the tiles into blocks.
+struct Tiling {
+  int64_t down, across, tiles, blocks;
+
+  Tiling(int64_t batch, int64_t out_height, int64_t out_width, int64_t in_channels, int64_t out_channels)
+      : down((out_height + Tile::outputs - 1) / Tile::outputs),
+        across((out_width + Tile::outputs - 1) / Tile::outputs),
+        tiles(batch * down * across) {
+    // Small enough for the caches, and enough of equal size for many threads, but no less than a product
+    // takes.
+    const int64_t fitting = (1 << 20) / (points * 4 * (in_channels + out_channels));
+    const int64_t enough = (tiles / std::clamp<int64_t>(fitting, 48, 96) / 8 + 1) * 8;
+    blocks = std::clamp<int64_t>(tiles / 4, 1, enough);
+  }
+
+  TilePosition position(int64_t tile) const {
+    const int64_t within = tile % (down * across);
+    return {tile / (down * across), within / across * Tile::outputs, within % across * Tile::outputs};
+  }
+  int64_t first_tile(int64_t block) const { return block * tiles / blocks; }
+  /// Tiles of the largest block.
+  int64_t block_tiles() const { return (tiles + blocks - 1) / blocks; }
+};
+
+/// A batch of images that tiles read from or write to. The window of a tile begins `offset` before its first
+/// output in both directions.
+template <typename Float>
+struct Images {
+  Float* data;
+  int64_t height, width, channels, offset;
+  int64_t first_channel = 0;  ///< of those that are read or written
+
+  /// The same from a channel on.
+  Images from(int64_t channel) const { return {data, height, width, channels, offset, channel}; }
+
+  /// Where the channels of each pixel of a tile's window are; `outside` stands for those beyond the image.
+  template <int size>
+  std::array<Float*, size * size> window(const TilePosition& tile, Float* outside) const {
+    const int64_t y = tile.y - offset, x = tile.x - offset;
+    Float* image = data + tile.image * height * width * channels;
+    std::array<Float*, size * size> pixels;
+    pixels.fill(outside);
+    const int64_t first_row = std::max<int64_t>(0, -y), last_row = std::min<int64_t>(size, height - y);
+    const int64_t first_column = std::max<int64_t>(0, -x), last_column = std::min<int64_t>(size, width - x);
+    for (int64_t row = first_row; row < last_row; ++row) {
+      Float* pixel = image + ((y + row) * width + x + first_column) * channels + first_channel;
+      for (int64_t column = first_column; column < last_column; ++column, pixel += channels)
+        pixels[static_cast<size_t>(row * size + column)] = pixel;
+    }
+    return pixels;
+  }
+
+  /// Reads a float of every cache line between the windows of two tiles. In order, the machine fetches them
+  /// ahead; the windows themselves jump about too much.
+  void fetch(const TilePosition& first, const TilePosition& last) const {
+    const auto row = [&](const TilePosition& tile, int64_t shift) {
+      return tile.image * height + std::clamp<int64_t>(tile.y - offset + shift, 0, height);
+    };
+    const Float* end = data + row(last, Tile::inputs) * width * channels;
+    for (const Float* at = data + row(first, 0) * width * channels; at < end; at += 64 / sizeof(float))
+      static_cast<void>(*static_cast<const volatile float*>(at));
+  }
+};
+
+/// A block of transformed tiles: [points][tiles][channels]. A point's matrix takes one cache line more than
+/// it needs, so that the same channel of all points does not fall into one cache set.
+struct Transformed {
+  float* data;
+  int64_t channels, point_stride;
+
+  float* at(int64_t point, int64_t tile) const { return data + point * point_stride + tile * channels; }
+  /// The same from a tile on.
+  Transformed from(int64_t tile) const { return {at(0, tile), channels, point_stride}; }
+  static int64_t stride(int64_t tiles, int64_t channels) { return tiles * channels + 16; }
+};
+
+/// Tiles [first, end) of a tiling.
+struct TileRange {
+  const Tiling& tiling;
+  int64_t first, end;
+
+  int64_t count() const { return end - first; }
+  template <typename Float>
+  void fetch(const Images<Float>& images) const {
+    images.fetch(tiling.position(first), tiling.position(end - 1));
+  }
+};
+
+/// Transforms the windows [size, size] of a range of tiles to the rows of `block`.
+template <typename OneDimension, int size>
+void transform_windows(const TileRange& range, const Images<const float>& images, const float* zeros,
+                       const Transformed& block) {
+  range.fetch(images);
+  for (int64_t tile = 0; tile < range.count(); ++tile) {
+    const auto pixels = images.template window<size>(range.tiling.position(range.first + tile), zeros);
+    for (int64_t channel = 0; channel < block.channels; channel += lanes) {
+      float* to = block.at(0, tile) + channel;
+      transform<OneDimension, size, Tile::inputs>(
+          [&](int i) { return load(pixels[static_cast<size_t>(i)] + channel); },
+          [&](int, const Vector& value) {
+            store(value, to);
+            to += block.point_stride;
+          });
+    }
+  }
+}
+
+/// Columns of a product that are held in registers, in vectors: 2 where they divide the channels.
+inline int vectors_of(int64_t channels) {
+  return channels % (2 * lanes) == 0 ? 2 : 1;
+}
+
+inline float* floats(const Buffer& buffer) {
+  return static_cast<float*>(buffer.data());
+}
+
+inline Buffer float_buffer(int64_t count) {
+  return {cpu, static_cast<size_t>(count) * sizeof(float)};
+}
+
+}  // namespace dw::cpu_backend
