@@ -22,6 +22,7 @@ struct CloseFile {
 
 class CapturedStream {
  public:
+  CapturedStream() { set_progress_quiet(false); }  // other tests of this process may have turned it on
   std::FILE* get() { return file_.get(); }
   std::string text() {
     std::fflush(get());

@@ -140,7 +140,7 @@ void convolve_panels(const Tiling& tiling, const Images<const float>& in, const 
 
 template <typename Read>
 void convolve(int64_t batch, const Images<const float>& in, const Read& read, const Images<float>& out) {
-  constexpr int64_t few_tiles = 128, many_filters = 1 << 17;
+  constexpr int64_t few_tiles = 128, many_filters = 1 << 16;
   const Tiling tiling(batch, out.height, out.width, in.channels, out.channels);
   if (tiling.tiles <= few_tiles && in.channels * out.channels >= many_filters)
     convolve_panels(tiling, in, read, out);
