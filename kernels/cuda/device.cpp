@@ -69,6 +69,13 @@ int device_count() {
   return 0;
 }
 
+std::string absence() {
+  int count = 0;
+  const std::string reason = cudaGetErrorString(cudaGetDeviceCount(&count));
+  static_cast<void>(cudaGetLastError());
+  return reason;
+}
+
 Stream stream_for(int device) {
   static std::mutex mutex;
   static std::deque<cudaStream_t> streams;
