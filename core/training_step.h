@@ -39,7 +39,8 @@ class TrainingStep {
  public:
   explicit TrainingStep(const StepParts& parts);
 
-  /// Trains on the next batch of the source. `step` names its random draws. Waits for nothing.
+  /// Trains on the next batch of the source. `step` names its random draws. Waits for nothing but
+  /// what the source copies from the host.
   /// Errors: of the parts; a capture that finds the memory pool short.
   void run(int64_t step, double learning_rate);
 

@@ -54,7 +54,7 @@ StepBenchmarkOptions benchmark_options(const Options& options, Device device, Pr
                         "--threads",
                         threads,
                         "--device",
-                        to_string(device)};
+                        name};
   if (options.python != "none")
     result.pytorch_command = {options.python, "-uB", source_file("experiments/bench_step/pytorch_side.py"),
                               threads, name};

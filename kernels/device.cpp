@@ -77,6 +77,7 @@ void copy_bytes(Device to, void* destination, Device from, const void* source, s
   } else {
     if (to != from) synchronize(from);
     kernels(to).copy_on_device(current_stream(to), destination, source, bytes);
+    if (to != from) synchronize(to);  // or the source's own queue could write to it again first
   }
 }
 

@@ -20,6 +20,7 @@ namespace cuda_backend {
 #ifdef DEEPWATER_HAS_CUDA
 KernelTable make_table();
 int device_count();
+std::string absence();
 Stream stream_for(int device);
 #else
 namespace {
@@ -28,6 +29,9 @@ KernelTable make_table() {
 }
 int device_count() {
   return 0;
+}
+std::string absence() {
+  return {};
 }
 Stream stream_for(int) {
   return {};
@@ -46,12 +50,12 @@ constexpr bool cuda_built = false;
 
 void require_present(Device device) {
   if (device.type == DeviceType::cpu) return;
+  const int count = cuda_device_count();
+  if (device.index >= 0 && device.index < count) return;
   require(cuda_built, "{} was asked for, but this program was built without its CUDA half",
           to_string(device));
-  const int count = cuda_device_count();
-  require(device.index >= 0 && device.index < count,
-          "{} was asked for, but {} usable GPUs were found (is the driver running?)", to_string(device),
-          count);
+  fail("{} was asked for, but {} usable GPUs were found{}", to_string(device), count,
+       count == 0 ? " (" + cuda_backend::absence() + ")" : "");
 }
 
 }  // namespace

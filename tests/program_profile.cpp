@@ -31,8 +31,8 @@ TEST_CASE("program: train and eval --profile say where the time goes") {
   const std::string model = (folder / "model.safetensors").string();
   const std::string data = "synthetic:train=320,test=600";
   const nlohmann::json trained =
-      json_of({"train", "--net", "wrn-10-1", "--data", data, "--batch", "64", "--epochs", "1", "--threads",
-               "1", "--out", model, "--profile", "--predict", "8,h200"});
+      json_of({"train", "--net", "wrn-10-1", "--data", data, "--batch", "64", "--epochs", "1", "--device",
+               "cpu", "--threads", "1", "--out", model, "--profile", "--predict", "8,h200"});
   const nlohmann::json& profile = trained.at("profile");
   CHECK(profile.at("steps") == 3);  // of five, without the warm-up; those of the evaluation do not count
   const std::set<std::string> kernels = kernels_in(profile);

@@ -35,15 +35,12 @@ void raw_release(int device, void* data) {
   static_cast<void>(cudaGetLastError());
 }
 
-/// Pageable memory is staged before the call returns; pinned memory is read by the device itself, so wait.
+/// The driver may read host memory after the call returns, pinned memory always, so wait.
 void copy_from_host(Stream stream, void* to, const void* from, size_t bytes) {
   if (bytes == 0) return;
   check_cuda(cudaMemcpyAsync(to, from, bytes, cudaMemcpyHostToDevice, queue_of(stream)),
              "cudaMemcpyAsync from the host");
-  cudaPointerAttributes attributes{};
-  check_cuda(cudaPointerGetAttributes(&attributes, from), "cudaPointerGetAttributes");
-  if (attributes.type != cudaMemoryTypeUnregistered)
-    check_cuda(cudaStreamSynchronize(queue_of(stream)), "cudaStreamSynchronize");
+  check_cuda(cudaStreamSynchronize(queue_of(stream)), "cudaStreamSynchronize");
 }
 
 void copy_to_host(Stream stream, void* to, const void* from, size_t bytes) {
@@ -70,6 +67,13 @@ int device_count() {
   if (cudaGetDeviceCount(&count) == cudaSuccess) return count;
   static_cast<void>(cudaGetLastError());
   return 0;
+}
+
+std::string absence() {
+  int count = 0;
+  const std::string reason = cudaGetErrorString(cudaGetDeviceCount(&count));
+  static_cast<void>(cudaGetLastError());
+  return reason;
 }
 
 Stream stream_for(int device) {

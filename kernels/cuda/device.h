@@ -8,6 +8,9 @@ namespace dw::cuda_backend {
 /// GPUs that answer; 0 without a driver or a GPU. Never throws.
 int device_count();
 
+/// Why there are none, in CUDA's words.
+std::string absence();
+
 /// Makes `device` this thread's current one and returns the stream that all threads share on it: non-blocking
 /// (it does not wait for the legacy default stream), made at first use, never destroyed.
 /// Errors: Error where the device does not exist or does not answer.

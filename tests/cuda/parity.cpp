@@ -301,10 +301,12 @@ TEST_CASE("CUDA: a captured graph does its work at each replay, on what its memo
   CHECK(out.values() == replayed);
 }
 
-TEST_CASE("CUDA: reading back inside a capture is an Error, and the device works on") {
+TEST_CASE("CUDA: copies from and to the host inside a capture are Errors, and the device works on") {
   if (no_gpu()) return;
   const Array values(gpu, DType::f32, random_values(10, 1));
+  const std::vector<float> host(10);
   CHECK_THROWS_AS(Graph::capture(gpu, [&] { values.values(); }), Error);
+  CHECK_THROWS_AS(Graph::capture(gpu, [&] { copy_bytes(gpu, values.data(), cpu, host.data(), 40); }), Error);
   CHECK(values.values() == random_values(10, 1));
 }
 
