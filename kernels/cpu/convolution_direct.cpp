@@ -9,8 +9,8 @@
 
 #include <algorithm>
 
+#include "kernels/cpu/float_buffer.h"
 #include "kernels/cpu/matrix_tile.h"
-#include "kernels/device.h"
 
 namespace dw::cpu_backend {
 namespace {
@@ -89,14 +89,6 @@ struct MetRows {
 MetRows rows_met(const Problem& p, int64_t y) {
   const int64_t top = y * p.stride - p.border_y;
   return {std::clamp<int64_t>(-top, 0, p.down), std::clamp<int64_t>(p.height - top, 0, p.down)};
-}
-
-float* floats(const Buffer& buffer) {
-  return static_cast<float*>(buffer.data());
-}
-
-Buffer float_buffer(int64_t count) {
-  return {cpu, static_cast<size_t>(count) * sizeof(float)};
 }
 
 /// Filters of folded outputs in panels: [panel][down][window][panel's columns].

@@ -11,8 +11,8 @@
 #include <algorithm>
 #include <vector>
 
+#include "kernels/cpu/float_buffer.h"
 #include "kernels/cpu/patches.h"
-#include "kernels/device.h"
 
 namespace dw::cpu_backend {
 namespace {
@@ -82,14 +82,6 @@ void pack_filters(const Grid& grid, const std::vector<Part>& parts, int64_t outp
     packed += part.depth * columns;
   }
 #pragma omp barrier
-}
-
-float* floats(const Buffer& buffer) {
-  return static_cast<float*>(buffer.data());
-}
-
-Buffer float_buffer(int64_t count) {
-  return {cpu, static_cast<size_t>(count) * sizeof(float)};
 }
 
 /// Every result of a grid: its patch times the filters.

@@ -1,13 +1,13 @@
 // What the passes of Winograd's minimal filtering share: how a batch is cut into tiles, and blocks of them
-// that are transformed. Work buffers, and columns of products.
+// that are transformed.
 #pragma once
 
 #include <algorithm>
 #include <array>
 
+#include "kernels/cpu/float_buffer.h"
 #include "kernels/cpu/matrix_tile.h"
 #include "kernels/cpu/winograd_tile.h"
-#include "kernels/device.h"
 
 namespace dw::cpu_backend {
 
@@ -129,14 +129,6 @@ void transform_windows(const TileRange& range, const Images<const float>& images
 /// Columns of a product that are held in registers, in vectors: 2 where they divide the channels.
 inline int vectors_of(int64_t channels) {
   return channels % (2 * lanes) == 0 ? 2 : 1;
-}
-
-inline float* floats(const Buffer& buffer) {
-  return static_cast<float*>(buffer.data());
-}
-
-inline Buffer float_buffer(int64_t count) {
-  return {cpu, static_cast<size_t>(count) * sizeof(float)};
 }
 
 }  // namespace dw::cpu_backend
