@@ -109,12 +109,12 @@ void pack_filters(const Folded& f, const float* weight, float* packed) {
 /// A row of folded outputs; up to one more is written.
 void multiply_row(const Folded& f, const ImageRows& in, int64_t first_in, int64_t y, const float* packed,
                   float* to) {
-  const auto [ky, end] = rows_met(f.p, y);
-  const float* left = in.data + (y * f.p.stride - f.p.border_y + ky - first_in) * in.stride;
+  const MetRows met = rows_met(f.p, y);
+  const float* left = in.data + (y * f.p.stride - f.p.border_y + met.first - first_in) * in.stride;
   for_each_panel(f.columns, [&](int64_t column, auto vectors) {
     constexpr int width = decltype(vectors)::value * lanes;
-    const Depth down{end - ky, in.stride, f.window * width}, along{f.window, 1, width};
-    const float* filters = packed + column * f.p.down * f.window + ky * f.window * width;
+    const Depth down{met.end - met.first, in.stride, f.window * width}, along{f.window, 1, width};
+    const float* filters = packed + column * f.p.down * f.window + met.first * f.window * width;
     multiply_rows<decltype(vectors)::value>(down, along, {f.groups, f.step, f.used}, left, filters,
                                             to + column);
   });

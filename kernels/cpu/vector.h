@@ -1,8 +1,8 @@
 // One SIMD register of floats by the compiler's vector extension, as wide as the machine compiled for has.
 #pragma once
 
-#include <cstdint>
 #include <cstring>
+#include <utility>
 
 namespace dw::cpu_backend {
 
@@ -30,20 +30,16 @@ inline void store(const Vector& value, float* to) {
 /// half the size within each.
 template <int size = lanes / 2>
 [[gnu::always_inline]] inline void transpose(Vector (&rows)[lanes]) {
-  using Lanes [[gnu::vector_size(lanes * sizeof(int32_t))]] = int32_t;
-  Lanes upper{}, lower{};  // which lanes of the two rows of a pair
-  for (int lane = 0; lane < lanes; ++lane) {
-    const bool second = (lane & size) != 0;
-    upper[lane] = second ? lanes + lane - size : lane;
-    lower[lane] = second ? lanes + lane : lane + size;
-  }
+  [&]<int... lane>(std::integer_sequence<int, lane...>) {
 #pragma GCC unroll 16
-  for (int row = 0; row < lanes; ++row) {
-    if ((row & size) != 0) continue;
-    const Vector a = rows[row], b = rows[row + size];
-    rows[row] = __builtin_shuffle(a, b, upper);
-    rows[row + size] = __builtin_shuffle(a, b, lower);
+    for (int row = 0; row < lanes; ++row) {
+      if ((row & size) != 0) continue;
+      const Vector a = rows[row], b = rows[row + size];
+      rows[row] = __builtin_shufflevector(a, b, ((lane & size) != 0 ? lanes + lane - size : lane)...);
+      rows[row + size] = __builtin_shufflevector(a, b, ((lane & size) != 0 ? lanes + lane : lane + size)...);
+    }
   }
+  (std::make_integer_sequence<int, lanes>{});
   if constexpr (size > 1) transpose<size / 2>(rows);
 }
 
