@@ -18,14 +18,6 @@ namespace {
 constexpr int64_t serial_products = 1 << 18;  ///< below this, waking threads costs more than it saves
 constexpr int64_t many_tasks = 64;            ///< enough of them to keep many threads busy
 
-/// A convolution of images [batch, height, width, channels], a border of zeros around them, with filters
-/// [outputs, down, across, channels].
-struct Problem {
-  int64_t batch, height, width, channels;
-  int64_t outputs, out_height, out_width;
-  int64_t down, across, stride, border_y, border_x;
-};
-
 /// Whether rows of so many columns can be written one after the other, as whole vectors: what is too much is
 /// written again by the next row, if no panel has been there before.
 bool follow_each_other(int64_t columns) {
@@ -33,13 +25,14 @@ bool follow_each_other(int64_t columns) {
 }
 
 /// Neighbouring outputs that are worth folding.
-int64_t best_fold(const Problem& p) {
+int64_t best_fold(const ConvShape& s) {
   int64_t best = 1;
   double least = 0;
-  for (int64_t fold = 1; fold <= std::min<int64_t>(lanes, p.out_width); ++fold) {
-    const int64_t products = round_up(fold * p.outputs, lanes) * (p.across + (fold - 1) * p.stride);
+  for (int64_t fold = 1; fold <= std::min<int64_t>(lanes, s.out_width()); ++fold) {
+    const int64_t products =
+        round_up(fold * s.out_channels, lanes) * (s.kernel_width + (fold - 1) * s.stride);
     const double cost = static_cast<double>(products) / static_cast<double>(fold);
-    if (fold > 1 && (cost >= least || !follow_each_other(fold * p.outputs))) continue;
+    if (fold > 1 && (cost >= least || !follow_each_other(fold * s.out_channels))) continue;
     least = cost;
     best = fold;
   }
@@ -48,14 +41,15 @@ int64_t best_fold(const Problem& p) {
 
 /// A problem whose outputs are folded.
 struct Folded {
-  Problem p;
-  int64_t fold = best_fold(p);
-  int64_t groups = (p.out_width + fold - 1) / fold;  ///< folded outputs of a row
-  int64_t used = fold * p.outputs;                   ///< columns of a folded output
+  ConvShape s;
+  int64_t fold = best_fold(s);
+  int64_t groups = (s.out_width() + fold - 1) / fold;  ///< folded outputs of a row
+  int64_t used = fold * s.out_channels;                ///< columns of a folded output
   int64_t columns = round_up(used, lanes);
-  int64_t window = (p.across + (fold - 1) * p.stride) * p.channels;  ///< floats of a row that one sees
-  int64_t step = fold * p.stride * p.channels;                       ///< floats between windows
-  int64_t row = (groups - 1) * step + window;                        ///< floats of a row with its border
+  int64_t window =
+      (s.kernel_width + (fold - 1) * s.stride) * s.in_channels;  ///< floats of a row that one sees
+  int64_t step = fold * s.stride * s.in_channels;                ///< floats between windows
+  int64_t row = (groups - 1) * step + window;                    ///< floats of a row with its border
 };
 
 /// Rows of an image as products read them, `stride` floats apart.
@@ -67,11 +61,11 @@ struct ImageRows {
 /// Input rows [first, end) of an image, in `scratch` where they need zeros on both sides.
 ImageRows rows_of(const Folded& f, const float* images, int64_t image, int64_t first, int64_t end,
                   float* scratch) {
-  const Problem& p = f.p;
-  const int64_t own = p.width * p.channels;
-  const float* from = images + (image * p.height + first) * own;
-  if (p.border_x == 0 && f.row <= own) return {from, own};
-  const int64_t left = p.border_x * p.channels, inside = std::min(own, f.row - left);
+  const ConvShape& s = f.s;
+  const int64_t own = s.in_width * s.in_channels;
+  const float* from = images + (image * s.in_height + first) * own;
+  if (s.padding == 0 && f.row <= own) return {from, own};
+  const int64_t left = s.padding * s.in_channels, inside = std::min(own, f.row - left);
   float* to = scratch;
   for (int64_t y = first; y < end; ++y, from += own, to += f.row) {
     std::fill_n(to, left, 0.0F);
@@ -86,22 +80,25 @@ struct MetRows {
   int64_t first, end;
 };
 
-MetRows rows_met(const Problem& p, int64_t y) {
-  const int64_t top = y * p.stride - p.border_y;
-  return {std::clamp<int64_t>(-top, 0, p.down), std::clamp<int64_t>(p.height - top, 0, p.down)};
+MetRows rows_met(const ConvShape& s, int64_t y) {
+  const int64_t top = y * s.stride - s.padding;
+  return {std::clamp<int64_t>(-top, 0, s.kernel_height),
+          std::clamp<int64_t>(s.in_height - top, 0, s.kernel_height)};
 }
 
 /// Filters of folded outputs in panels: [panel][down][window][panel's columns].
 void pack_filters(const Folded& f, const float* weight, float* packed) {
-  const Problem& p = f.p;
+  const ConvShape& s = f.s;
   for_each_panel(f.columns, [&](int64_t first, auto vectors) {
-    for (int64_t ky = 0; ky < p.down; ++ky)
+    for (int64_t ky = 0; ky < s.kernel_height; ++ky)
       for (int64_t at = 0; at < f.window; ++at)
         for (int64_t column = first; column < first + vectors * lanes; ++column) {
-          const int64_t within = at - column / p.outputs * p.stride * p.channels;
-          const bool met = column < f.used && within >= 0 && within < p.across * p.channels;
+          const int64_t within = at - column / s.out_channels * s.stride * s.in_channels;
+          const bool met = column < f.used && within >= 0 && within < s.kernel_width * s.in_channels;
           *packed++ =
-              met ? weight[(column % p.outputs * p.down + ky) * p.across * p.channels + within] : 0.0F;
+              met ? weight[(column % s.out_channels * s.kernel_height + ky) * s.kernel_width * s.in_channels +
+                           within]
+                  : 0.0F;
         }
   });
 }
@@ -109,12 +106,12 @@ void pack_filters(const Folded& f, const float* weight, float* packed) {
 /// A row of folded outputs; up to one more is written.
 void multiply_row(const Folded& f, const ImageRows& in, int64_t first_in, int64_t y, const float* packed,
                   float* to) {
-  const MetRows met = rows_met(f.p, y);
-  const float* left = in.data + (y * f.p.stride - f.p.border_y + met.first - first_in) * in.stride;
+  const MetRows met = rows_met(f.s, y);
+  const float* left = in.data + (y * f.s.stride - f.s.padding + met.first - first_in) * in.stride;
   for_each_panel(f.columns, [&](int64_t column, auto vectors) {
     constexpr int width = decltype(vectors)::value * lanes;
     const Depth down{met.end - met.first, in.stride, f.window * width}, along{f.window, 1, width};
-    const float* filters = packed + column * f.p.down * f.window + met.first * f.window * width;
+    const float* filters = packed + column * f.s.kernel_height * f.window + met.first * f.window * width;
     multiply_rows<decltype(vectors)::value>(down, along, {f.groups, f.step, f.used}, left, filters,
                                             to + column);
   });
@@ -123,11 +120,11 @@ void multiply_row(const Folded& f, const ImageRows& in, int64_t first_in, int64_
 /// Gradients of an image's outputs as products read them: whole vectors, zeros where a group ends beyond its
 /// row; in `scratch` where they do not lie so, or where that would read beyond the last image.
 ImageRows gradients_of(const Folded& f, const float* gradients, int64_t image, float* scratch) {
-  const Problem& p = f.p;
-  const int64_t own = p.out_width * p.outputs, row = f.groups * f.used;
-  const float* from = gradients + image * p.out_height * own;
-  if (own == row && (f.used == f.columns || image + 1 < p.batch)) return {from, own};
-  for (int64_t y = 0; y < p.out_height; ++y) {
+  const ConvShape& s = f.s;
+  const int64_t own = s.out_width() * s.out_channels, row = f.groups * f.used;
+  const float* from = gradients + image * s.out_height() * own;
+  if (own == row && (f.used == f.columns || image + 1 < s.batch)) return {from, own};
+  for (int64_t y = 0; y < s.out_height(); ++y) {
     std::copy_n(from + y * own, own, scratch + y * row);
     std::fill_n(scratch + y * row + own, row - own, 0.0F);
   }
@@ -136,15 +133,15 @@ ImageRows gradients_of(const Folded& f, const float* gradients, int64_t image, f
 
 /// Adds the gradients of the filters of an image: [down][window][columns].
 void add_filter_gradients(const Folded& f, const ImageRows& in, const ImageRows& gradients, float* sum) {
-  const Problem& p = f.p;
+  const ConvShape& s = f.s;
   const Depth along{f.groups, f.step, f.used};
-  for (int64_t ky = 0; ky < p.down; ++ky) {
+  for (int64_t ky = 0; ky < s.kernel_height; ++ky) {
     // The output rows from which this row of a filter meets the image.
-    const int64_t above = p.border_y - ky, below = p.height + above;
-    const int64_t first = std::clamp<int64_t>((above + p.stride - 1) / p.stride, 0, p.out_height);
-    const int64_t end = std::clamp<int64_t>((below + p.stride - 1) / p.stride, first, p.out_height);
-    const Depth rows{end - first, p.stride * in.stride, gradients.stride};
-    const float* left = in.data + (first * p.stride - above) * in.stride;
+    const int64_t above = s.padding - ky, below = s.in_height + above;
+    const int64_t first = std::clamp<int64_t>((above + s.stride - 1) / s.stride, 0, s.out_height());
+    const int64_t end = std::clamp<int64_t>((below + s.stride - 1) / s.stride, first, s.out_height());
+    const Depth rows{end - first, s.stride * in.stride, gradients.stride};
+    const float* left = in.data + (first * s.stride - above) * in.stride;
     const float* right = gradients.data + first * gradients.stride;
     for_each_panel(f.columns, [&](int64_t column, auto vectors) {
       multiply_rows<decltype(vectors)::value>(rows, along, {f.window, 1, f.columns}, left, right + column,
@@ -153,45 +150,42 @@ void add_filter_gradients(const Folded& f, const ImageRows& in, const ImageRows&
   }
 }
 
-Problem problem_of(const ConvShape& s) {
-  return {s.batch,       s.in_height,     s.in_width,     s.in_channels, s.out_channels, s.out_height(),
-          s.out_width(), s.kernel_height, s.kernel_width, s.stride,      s.padding,      s.padding};
-}
-
 }  // namespace
 
 bool direct_fits(const ConvShape& s) {
   constexpr int64_t most_filter_floats = 8 << 10, least_positions = 64;
   if (s.dtype != DType::f32 || s.groups != 1 || s.dilation != 1 || !follow_each_other(s.out_channels))
     return false;
-  const Folded f{problem_of(s)};
-  return f.p.down * f.window * f.columns <= most_filter_floats &&
-         f.p.out_height * f.p.out_width >= least_positions;
+  const Folded f{s};
+  return f.s.kernel_height * f.window * f.columns <= most_filter_floats &&
+         f.s.out_height() * f.s.out_width() >= least_positions;
 }
 
 void direct_forward(const ConvShape& s, const float* in, const float* weight, float* out) {
-  const Folded f{problem_of(s)};
-  const Problem& p = f.p;
-  const int64_t bands = std::min(p.out_height, (many_tasks + p.batch - 1) / p.batch);
-  const int64_t band_rows = std::min(p.height, ((p.out_height + bands - 1) / bands - 1) * p.stride + p.down);
-  const int64_t out_row = p.out_width * p.outputs, written = (f.groups - 1) * f.used + f.columns;
+  const Folded f{s};
+  const int64_t out_height = s.out_height();
+  const int64_t bands = std::min(out_height, (many_tasks + s.batch - 1) / s.batch);
+  const int64_t band_rows =
+      std::min(s.in_height, ((out_height + bands - 1) / bands - 1) * s.stride + s.kernel_height);
+  const int64_t out_row = s.out_width() * s.out_channels, written = (f.groups - 1) * f.used + f.columns;
   const int64_t per_thread = band_rows * f.row + written;
-  const Buffer packed = float_buffer(p.down * f.window * f.columns);
+  const Buffer packed = float_buffer(s.kernel_height * f.window * f.columns);
   const Buffer scratch = float_buffer(per_thread * omp_get_max_threads());
   pack_filters(f, weight, floats(packed));
-  const int64_t work = p.batch * p.out_height * f.groups * p.down * f.window * f.columns;
+  const int64_t work = s.batch * out_height * f.groups * s.kernel_height * f.window * f.columns;
 #pragma omp parallel for schedule(static) if (work > serial_products)
-  for (int64_t task = 0; task < p.batch * bands; ++task) {
+  for (int64_t task = 0; task < s.batch * bands; ++task) {
     const int64_t image = task / bands, band = task % bands;
-    const int64_t first = band * p.out_height / bands, end = (band + 1) * p.out_height / bands;
+    const int64_t first = band * out_height / bands, end = (band + 1) * out_height / bands;
     float* bordered = floats(scratch) + per_thread * omp_get_thread_num();
     float* last = bordered + band_rows * f.row;
-    const int64_t top = std::clamp<int64_t>(first * p.stride - p.border_y, 0, p.height);
-    const int64_t bottom = std::clamp<int64_t>((end - 1) * p.stride - p.border_y + p.down, top, p.height);
+    const int64_t top = std::clamp<int64_t>(first * s.stride - s.padding, 0, s.in_height);
+    const int64_t bottom =
+        std::clamp<int64_t>((end - 1) * s.stride - s.padding + s.kernel_height, top, s.in_height);
     const ImageRows rows = rows_of(f, in, image, top, bottom, bordered);
     for (int64_t y = first; y < end; ++y) {
       // What a row has too much is in the way of the next one only, which comes after it in the same task.
-      float* to = out + (image * p.out_height + y) * out_row;
+      float* to = out + (image * out_height + y) * out_row;
       const bool follows = y + 1 < end && written <= 2 * out_row;
       multiply_row(f, rows, top, y, floats(packed), follows ? to : last);
       if (!follows) std::copy_n(last, out_row, to);
@@ -201,38 +195,36 @@ void direct_forward(const ConvShape& s, const float* in, const float* weight, fl
 
 void direct_backward_weight(const ConvShape& s, const float* in, const float* out_gradient,
                             float* weight_gradient) {
-  const Folded f{problem_of(s)};
-  const Problem& p = f.p;
+  const Folded f{s};
   // Stretches of images are summed apart, then in order.
-  const int64_t stretches = std::min<int64_t>(p.batch, 32), count = p.down * f.window * f.columns;
-  const int64_t bordered = p.height * f.row;
-  const int64_t per_thread = bordered + p.out_height * f.groups * f.used + lanes;
+  const int64_t stretches = std::min<int64_t>(s.batch, 32), count = s.kernel_height * f.window * f.columns;
+  const int64_t bordered = s.in_height * f.row;
+  const int64_t per_thread = bordered + s.out_height() * f.groups * f.used + lanes;
   const Buffer sums = float_buffer(stretches * count);
   const Buffer scratch = float_buffer(per_thread * omp_get_max_threads());
-#pragma omp parallel if (p.batch * p.out_height * f.groups * count > serial_products)
+#pragma omp parallel if (s.batch * s.out_height() * f.groups * count > serial_products)
   {
     float* own = floats(scratch) + per_thread * omp_get_thread_num();
-    std::fill_n(own, per_thread, 0.0F);
 #pragma omp for schedule(static)
     for (int64_t stretch = 0; stretch < stretches; ++stretch) {
       float* sum = floats(sums) + stretch * count;
       std::fill_n(sum, count, 0.0F);
-      for (int64_t image = stretch * p.batch / stretches; image < (stretch + 1) * p.batch / stretches;
+      for (int64_t image = stretch * s.batch / stretches; image < (stretch + 1) * s.batch / stretches;
            ++image)
-        add_filter_gradients(f, rows_of(f, in, image, 0, p.height, own),
+        add_filter_gradients(f, rows_of(f, in, image, 0, s.in_height, own),
                              gradients_of(f, out_gradient, image, own + bordered), sum);
     }
 #pragma omp for collapse(2) nowait
-    for (int64_t output = 0; output < p.outputs; ++output)
-      for (int64_t ky = 0; ky < p.down; ++ky) {
-        float* to = weight_gradient + (output * p.down + ky) * p.across * p.channels;
-        for (int64_t at = 0; at < p.across * p.channels; ++at) {
+    for (int64_t output = 0; output < s.out_channels; ++output)
+      for (int64_t ky = 0; ky < s.kernel_height; ++ky) {
+        float* to = weight_gradient + (output * s.kernel_height + ky) * s.kernel_width * s.in_channels;
+        for (int64_t at = 0; at < s.kernel_width * s.in_channels; ++at) {
           float total = 0;
           for (int64_t stretch = 0; stretch < stretches; ++stretch)
             for (int64_t i = 0; i < f.fold; ++i)
               total += floats(
-                  sums)[stretch * count + (ky * f.window + at + i * p.stride * p.channels) * f.columns +
-                        i * p.outputs + output];
+                  sums)[stretch * count + (ky * f.window + at + i * s.stride * s.in_channels) * f.columns +
+                        i * s.out_channels + output];
           to[at] = total;
         }
       }

@@ -88,7 +88,7 @@ void convolve_blocks(const Tiling& tiling, const Images<const float>& in, const 
       for (int64_t input = 0; input < in.channels; input += lanes)
         transform_filters(layout, first, input, read, floats(filters) + first * in.channels);
     float* zeros = floats(scratch) + per_thread * omp_get_thread_num();
-    std::fill_n(zeros, per_thread, 0.0F);
+    std::fill_n(zeros, in.channels, 0.0F);
     float* unused = zeros + in.channels;
     const Transformed inputs{unused + out.channels, in.channels, in_stride};
     const Transformed products{inputs.data + points * in_stride, out.channels, out_stride};

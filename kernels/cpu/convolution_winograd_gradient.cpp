@@ -8,15 +8,22 @@
 namespace dw::cpu_backend {
 namespace {
 
-/// sum[points][left channels][right channels] = leftᵀ · right, added to what it was if `accumulate`.
-template <int vectors>
-void multiply_channels(const Transformed& left, const Transformed& right, int64_t tiles, float* sum,
-                       bool accumulate) {
+/// A stretch of channels.
+struct Channels {
+  int64_t first, count;
+};
+
+/// sum[points][rows][columns] = leftᵀ · right for some channels of both, added to what it was if
+/// `accumulate`.
+void multiply_channels(const Transformed& left, Channels rows, const Transformed& right, Channels columns,
+                       int64_t tiles, float* sum, bool accumulate) {
   for (int point = 0; point < points; ++point)
-    for (int64_t column = 0; column < right.channels; column += vectors * lanes)
-      multiply_rows<vectors>({tiles, left.channels, right.channels}, {left.channels, 1, right.channels},
-                             left.at(point, 0), right.at(point, 0) + column,
-                             sum + point * left.channels * right.channels + column, accumulate);
+    for_each_panel(columns.count, [&](int64_t column, auto vectors) {
+      multiply_rows<decltype(vectors)::value>({tiles, left.channels, right.channels},
+                                              {rows.count, 1, columns.count}, left.at(point, 0) + rows.first,
+                                              right.at(point, 0) + columns.first + column,
+                                              sum + point * rows.count * columns.count + column, accumulate);
+    });
 }
 
 /// What the gradient of filters is made of: the inputs and the gradients of the outputs, in tiles.
@@ -51,7 +58,6 @@ void sum_by_tiles(const FilterGradient& g) {
     std::fill_n(zeros, beside, 0.0F);
     const Transformed left{zeros + beside, outputs, out_stride};
     const Transformed right{left.data + points * out_stride, inputs, in_stride};
-    const auto multiply_all = vectors_of(inputs) == 2 ? multiply_channels<2> : multiply_channels<1>;
 #pragma omp for schedule(static)
     for (int64_t part = 0; part < parts; ++part) {
       float* sum = floats(sums) + part * count;
@@ -60,7 +66,7 @@ void sum_by_tiles(const FilterGradient& g) {
         const TileRange range{g.tiling, g.tiling.first_tile(block), g.tiling.first_tile(block + 1)};
         transform_windows<InputTransform, Tile::inputs>(range, g.in, zeros, right);
         transform_windows<OutputGradientTransform, Tile::outputs>(range, g.out, zeros, left);
-        multiply_all(left, right, range.count(), sum, block > begin);
+        multiply_channels(left, {0, outputs}, right, {0, inputs}, range.count(), sum, block > begin);
       }
     }
 #pragma omp for collapse(2) nowait
@@ -102,12 +108,7 @@ void sum_by_channels(const FilterGradient& g) {
       for (int64_t input = 0; input < inputs; input += most_columns) {
         const int64_t rows = std::min(most_rows, outputs - output);
         const int64_t columns = std::min(most_columns, inputs - input);
-        for (int point = 0; point < points; ++point)
-          for_each_panel(columns, [&](int64_t column, auto vectors) {
-            multiply_rows<decltype(vectors)::value>(
-                {tiles, outputs, inputs}, {rows, 1, columns}, left.at(point, 0) + output,
-                right.at(point, 0) + input + column, sums + point * rows * columns + column);
-          });
+        multiply_channels(left, {output, rows}, right, {input, columns}, tiles, sums, false);
         for (int64_t row = 0; row < rows; ++row)
           for (int64_t column = 0; column < columns; column += lanes)
             g.write(output + row, input + column,
