@@ -144,9 +144,12 @@ const std::vector<ConvShape> shapes = {
     {6, 48, 9, 9, 32, 3, 3, 1, 2, 1, 1},
     {40, 16, 5, 6, 16, 3, 3, 1, 1, 1, 1},
     {70, 64, 3, 3, 64, 3, 3, 1, 1, 1, 1},
+    {8, 32, 17, 16, 80, 3, 3, 2, 1, 1, 1},
+    {9, 64, 18, 23, 32, 3, 3, 2, 1, 1, 1},
+    {16, 64, 17, 16, 64, 3, 3, 2, 1, 1, 1},
     // Large enough for oneDNN.
     {16, 3, 32, 32, 64, 3, 3, 1, 1, 1, 1},
-    {30, 16, 33, 31, 32, 3, 3, 2, 1, 1, 1},
+    {30, 16, 33, 31, 32, 3, 3, 2, 0, 1, 1},
     // Few channels, in rows long enough to be multiplied where they lie; the last with a border all around.
     {3, 1, 28, 28, 6, 5, 5, 1, 2, 1, 1},
     {2, 6, 14, 14, 16, 5, 5, 1, 0, 1, 1},
@@ -156,13 +159,14 @@ const std::vector<ConvShape> shapes = {
     {40, 5, 9, 8, 10, 2, 3, 1, 0, 1, 1},
     {2, 1, 9, 11, 7, 3, 3, 1, 4, 1, 1},
     // Strided and large; few positions and many channels; more taps than are multiplied at once.
-    {16, 64, 17, 16, 64, 3, 3, 2, 1, 1, 1},
+    {16, 64, 17, 16, 64, 3, 3, 2, 2, 1, 1},
     {3, 144, 4, 5, 68, 3, 3, 1, 1, 1, 1},
     {2, 560, 5, 5, 20, 3, 3, 2, 0, 1, 1},
 };
 
-// So many filters for its tiles that each panel of them is transformed where it is multiplied.
-const ConvShape many_filters{33, 256, 4, 4, 272, 3, 3, 1, 1, 1, 1};
+// So many filters for their tiles that each panel of them is transformed where it is multiplied.
+const std::vector<ConvShape> many_filters = {{33, 256, 4, 4, 272, 3, 3, 1, 1, 1, 1},
+                                             {33, 256, 7, 8, 272, 3, 3, 2, 1, 1, 1}};
 
 template <typename T, By by = By::table>
 void check_one(ConvShape s, double bound) {
@@ -208,7 +212,7 @@ TEST_CASE("CPU convolution in f32 equals its definition") {
 }
 
 TEST_CASE("CPU convolution with many filters equals its definition, up to the rounding of long sums") {
-  check_one<float>(many_filters, 2e-5);
+  for (const ConvShape& s : many_filters) check_one<float>(s, 2e-5);
 }
 
 TEST_CASE("CPU convolution by patches equals its definition") {
@@ -232,9 +236,11 @@ TEST_CASE("CPU convolution in f64 does not depend on the number of threads") {
 
 TEST_CASE("CPU convolution without patches does not depend on the number of threads") {
   // By Winograd filtering, and between few channels.
-  for (const ConvShape& s :
-       {ConvShape{37, 32, 9, 11, 16, 3, 3, 1, 1, 1, 1}, many_filters, {37, 1, 28, 28, 6, 5, 5, 1, 2, 1, 1}})
+  for (const ConvShape& s : {ConvShape{37, 32, 9, 11, 16, 3, 3, 1, 1, 1, 1},
+                             {37, 32, 17, 22, 64, 3, 3, 2, 1, 1, 1},
+                             {37, 1, 28, 28, 6, 5, 5, 1, 2, 1, 1}})
     check_same_bits<float>(s, 3);
+  for (const ConvShape& s : many_filters) check_same_bits<float>(s, 3);
 }
 
 TEST_CASE("CPU convolution in f32 follows a change of the number of threads") {

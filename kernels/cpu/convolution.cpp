@@ -1,11 +1,11 @@
 // Convolution on the CPU, activations NHWC. Floor of each pass: 2 · batch · out_height · out_width ·
 // out_channels · kernel_height · kernel_width · in_channels / groups flops, and the bytes of its three
-// tensors once each. f64 goes to convolution_reference.cpp; 3x3 filters of stride 1 in f32 to
+// tensors once each. f64 goes to convolution_reference.cpp; 3x3 filters of stride 1 or 2 in f32 to
 // convolution_winograd.cpp, which takes 0.3 to 0.8 of oneDNN's time (two cores, 16 to 256 channels); few
-// channels to convolution_direct.cpp; small problems, channels that oneDNN has no kernels for and strided
-// filters between many channels to convolution_patches.cpp; all other f32 to oneDNN. Filters are converted to
-// the layout that prefers on every call, which costs little; the activations stay as they are, for converting
-// them costs more than it saves, except between many channels.
+// channels to convolution_direct.cpp; small problems, channels that oneDNN has no kernels for and other
+// strided filters between many channels to convolution_patches.cpp; all other f32 to oneDNN. Filters are
+// converted to the layout that prefers on every call, which costs little; the activations stay as they are,
+// for converting them costs more than it saves, except between many channels.
 #include <omp.h>
 
 #include <array>

@@ -1,28 +1,47 @@
-// 3x3 convolution of stride 1 in single precision by Winograd's minimal filtering, for all three passes: a
-// quarter of the products of the definition, at about twice its rounding error. Tiles are transformed,
-// multiplied and transformed back in blocks that stay in the caches. Floor: 4.5 · pixels · channels in ·
-// channels out flops a pass at the machine's rate, and few channels: input and output once at its bandwidth.
-// Blocks depend on the shape alone and are summed in order, so the thread count changes no bit.
+// 3x3 convolution of stride 1 or 2 in single precision by Winograd's minimal filtering, for all three passes:
+// 1/4 of the products of the definition at stride 1 and 9/16 at stride 2, at about twice its rounding error.
+// Tiles are transformed, multiplied and transformed back in blocks that stay in the caches. Floor: 4.5
+// (stride 2: 10.125) · outputs of a channel · channels in · channels out flops a pass at the machine's rate,
+// and few channels: input and output once at its bandwidth. Blocks depend on the shape alone and are summed
+// in order, so the thread count changes no bit.
 #include "kernels/cpu/convolution_winograd.h"
 
 #include <omp.h>
 
 #include "kernels/cpu/winograd_blocks.h"
+#include "kernels/cpu/winograd_stride_two.h"
+#include "kernels/cpu/winograd_unit_stride.h"
 
 namespace dw::cpu_backend {
 namespace {
 
 constexpr int64_t serial_products = 1 << 18;  ///< below this, waking threads costs more than it saves
 
+/// The transforms of a pass at a stride: of windows of what it reads, of filters, and back to what it writes.
+template <typename Stride>
+struct Forward {
+  using Window = typename Stride::Input;
+  using Filter = typename Stride::Filter;
+  using Result = typename Stride::Output;
+};
+template <typename Stride>
+struct BackwardData {
+  using Window = typename Stride::OutputWindow;
+  using Filter = typename Stride::Filter;
+  using Result = typename Stride::InputGradient;
+};
+
 /// Transforms the rows of `block` to the outputs of a range of tiles; those beyond the image go to `unused`.
+template <typename OneDimension>
 void transform_outputs(const TileRange& range, const Transformed& block, const Images<float>& images,
                        float* unused) {
-  if (block.channels == images.channels) range.fetch(images);
+  constexpr int size = OneDimension::to;
+  if (block.channels == images.channels) range.fetch(images, size);
   for (int64_t tile = 0; tile < range.count(); ++tile) {
-    const auto pixels = images.window<Tile::outputs>(range.tiling.position(range.first + tile), unused);
+    const auto pixels = images.window<size>(range.tiling.position(range.first + tile), unused);
     for (int64_t channel = 0; channel < block.channels; channel += lanes) {
       const float* from = block.at(0, tile) + channel;
-      transform<OutputTransform, Tile::inputs, Tile::outputs>(
+      transform<OneDimension>(
           [&](int) {
             const Vector value = load(from);
             from += block.point_stride;
@@ -34,28 +53,35 @@ void transform_outputs(const TileRange& range, const Transformed& block, const I
 }
 
 /// out = in · filters, those as in FilterLayout.
-template <int vectors>
-void multiply_filters(const Transformed& in, const float* filters, int64_t point_stride, int64_t tiles,
+template <int side, int vectors>
+void multiply_filters(const Transformed& in, const float* filters, int64_t filter_stride, int64_t tiles,
                       const Transformed& out) {
   constexpr int panel = vectors * lanes;
-  for (int point = 0; point < points; ++point)
+  for (int filter = 0; filter < filter_points * filter_points; ++filter) {
+    const FilterUse use = FilterUse::of(filter, side);
     for (int64_t channel = 0; channel < out.channels; channel += panel)
-      multiply_rows<vectors>({in.channels, 1, panel}, {tiles, in.channels, out.channels}, in.at(point, 0),
-                             filters + point * point_stride + channel * in.channels,
-                             out.at(point, 0) + channel);
+      for (int row = use.row; row < use.row + use.rows; ++row)
+        for (int column = use.column; column < use.column + use.columns; ++column)
+          multiply_rows<vectors>({in.channels, 1, panel}, {tiles, in.channels, out.channels},
+                                 in.at(row * side + column, 0),
+                                 filters + filter * filter_stride + channel * in.channels,
+                                 out.at(row * side + column, 0) + channel);
+  }
 }
 
-/// Where the transformed filters of a pair of numbers of channels lie: [points], each padded as those of
-/// tiles are, of [panels of output channels][input channels][panel].
+/// Where the transformed filters of a pair of numbers of channels lie: [filter_points²], each padded as the
+/// points of tiles are, of [panels of output channels][input channels][panel].
 struct FilterLayout {
   int64_t in_channels, out_channels;
   int64_t panel = vectors_of(out_channels) * lanes;
-  int64_t point_stride = Transformed::stride(in_channels, out_channels);
+  int64_t stride = Transformed::stride(in_channels, out_channels);
+
+  int64_t size() const { return filter_points * filter_points * stride; }
 };
 
 /// Transforms `lanes` input channels of a panel of filters. `read(input, output, tap, rows)` fills rows
 /// [input channels], lanes of output channels, of what belongs to a tap, from the channels given on.
-template <typename Read>
+template <typename OneDimension, typename Read>
 void transform_filters(const FilterLayout& layout, int64_t first_output, int64_t input, const Read& read,
                        float* panel) {
   for (int64_t beside = 0; beside < layout.panel; beside += lanes) {
@@ -63,22 +89,23 @@ void transform_filters(const FilterLayout& layout, int64_t first_output, int64_t
     for (int tap = 0; tap < taps; ++tap) read(input, first_output + beside, tap, values[tap]);
     for (int row = 0; row < lanes; ++row) {
       float* to = panel + (input + row) * layout.panel + beside;
-      transform<FilterTransform, Tile::taps, Tile::inputs>(
+      transform<OneDimension>(
           [&](int tap) { return values[tap][row]; },
-          [&](int point, const Vector& value) { store(value, to + point * layout.point_stride); });
+          [&](int filter, const Vector& value) { store(value, to + filter * layout.stride); });
     }
   }
 }
 
 /// All filters are transformed first, then block after block of tiles is multiplied by them.
-template <typename Read>
+template <typename Pass, typename Read>
 void convolve_blocks(const Tiling& tiling, const Images<const float>& in, const Read& read,
                      const Images<float>& out) {
+  constexpr int side = Pass::Window::to, points = side * side;
   const int64_t in_stride = Transformed::stride(tiling.block_tiles(), in.channels);
   const int64_t out_stride = Transformed::stride(tiling.block_tiles(), out.channels);
   const int64_t per_thread = points * (in_stride + out_stride) + in.channels + out.channels;
   const FilterLayout layout{in.channels, out.channels};
-  const Buffer filters = float_buffer(points * layout.point_stride);
+  const Buffer filters = float_buffer(layout.size());
   const Buffer scratch = float_buffer(per_thread * omp_get_max_threads());
   const bool serial = tiling.tiles * points * in.channels * out.channels <= serial_products;
 #pragma omp parallel if (!serial)
@@ -86,7 +113,8 @@ void convolve_blocks(const Tiling& tiling, const Images<const float>& in, const 
 #pragma omp for collapse(2)
     for (int64_t first = 0; first < out.channels; first += layout.panel)
       for (int64_t input = 0; input < in.channels; input += lanes)
-        transform_filters(layout, first, input, read, floats(filters) + first * in.channels);
+        transform_filters<typename Pass::Filter>(layout, first, input, read,
+                                                 floats(filters) + first * in.channels);
     float* zeros = floats(scratch) + per_thread * omp_get_thread_num();
     std::fill_n(zeros, in.channels, 0.0F);
     float* unused = zeros + in.channels;
@@ -95,24 +123,26 @@ void convolve_blocks(const Tiling& tiling, const Images<const float>& in, const 
 #pragma omp for schedule(static) nowait
     for (int64_t block = 0; block < tiling.blocks; ++block) {
       const TileRange range{tiling, tiling.first_tile(block), tiling.first_tile(block + 1)};
-      transform_windows<InputTransform, Tile::inputs>(range, in, zeros, inputs);
-      const auto multiply_all = vectors_of(out.channels) == 2 ? multiply_filters<2> : multiply_filters<1>;
-      multiply_all(inputs, floats(filters), layout.point_stride, range.count(), products);
-      transform_outputs(range, products, out, unused);
+      transform_windows<typename Pass::Window>(range, in, zeros, inputs);
+      const auto multiply_all =
+          vectors_of(out.channels) == 2 ? multiply_filters<side, 2> : multiply_filters<side, 1>;
+      multiply_all(inputs, floats(filters), layout.stride, range.count(), products);
+      transform_outputs<typename Pass::Result>(range, products, out, unused);
     }
   }
 }
 
 /// All tiles are transformed first, then multiplied by panel after panel of filters, each transformed just
 /// before: so many filters would not stay in the caches until the next block of tiles.
-template <typename Read>
+template <typename Pass, typename Read>
 void convolve_panels(const Tiling& tiling, const Images<const float>& in, const Read& read,
                      const Images<float>& out) {
+  constexpr int side = Pass::Window::to, points = side * side;
   const FilterLayout layout{in.channels, vectors_of(out.channels) * lanes};
   const int64_t in_stride = Transformed::stride(tiling.tiles, in.channels);
   const int64_t out_stride = Transformed::stride(tiling.tiles, layout.panel);
   const Buffer transformed = float_buffer(in.channels + points * in_stride);
-  const int64_t per_thread = layout.panel + points * (layout.point_stride + out_stride);
+  const int64_t per_thread = layout.panel + layout.size() + points * out_stride;
   const Buffer scratch = float_buffer(per_thread * omp_get_max_threads());
   float* zeros = floats(transformed);
   std::fill_n(zeros, in.channels, 0.0F);
@@ -122,64 +152,89 @@ void convolve_panels(const Tiling& tiling, const Images<const float>& in, const 
 #pragma omp for schedule(static)
     for (int64_t block = 0; block < tiling.blocks; ++block) {
       const TileRange range{tiling, tiling.first_tile(block), tiling.first_tile(block + 1)};
-      transform_windows<InputTransform, Tile::inputs>(range, in, zeros, inputs.from(range.first));
+      transform_windows<typename Pass::Window>(range, in, zeros, inputs.from(range.first));
     }
     float* unused = floats(scratch) + per_thread * omp_get_thread_num();
     float* filters = unused + layout.panel;
-    const Transformed products{filters + points * layout.point_stride, layout.panel, out_stride};
+    const Transformed products{filters + layout.size(), layout.panel, out_stride};
 #pragma omp for schedule(static) nowait
     for (int64_t first = 0; first < out.channels; first += layout.panel) {
       for (int64_t input = 0; input < in.channels; input += lanes)
-        transform_filters(layout, first, input, read, filters);
-      const auto multiply_all = layout.panel == 2 * lanes ? multiply_filters<2> : multiply_filters<1>;
-      multiply_all(inputs, filters, layout.point_stride, tiling.tiles, products);
-      transform_outputs({tiling, 0, tiling.tiles}, products, out.from(first), unused);
+        transform_filters<typename Pass::Filter>(layout, first, input, read, filters);
+      const auto multiply_all =
+          layout.panel == 2 * lanes ? multiply_filters<side, 2> : multiply_filters<side, 1>;
+      multiply_all(inputs, filters, layout.stride, tiling.tiles, products);
+      transform_outputs<typename Pass::Result>({tiling, 0, tiling.tiles}, products, out.from(first), unused);
     }
   }
 }
 
-template <typename Read>
+template <typename Pass, typename Read>
 void convolve(int64_t batch, const Images<const float>& in, const Read& read, const Images<float>& out) {
   constexpr int64_t few_tiles = 128, many_filters = 1 << 16;
-  const Tiling tiling(batch, out.height, out.width, in.channels, out.channels);
+  const Tiling tiling(batch, out.height, out.width, out.step,
+                      Pass::Window::to * Pass::Window::to * (in.channels + out.channels));
   if (tiling.tiles <= few_tiles && in.channels * out.channels >= many_filters)
-    convolve_panels(tiling, in, read, out);
+    convolve_panels<Pass>(tiling, in, read, out);
   else
-    convolve_blocks(tiling, in, read, out);
+    convolve_blocks<Pass>(tiling, in, read, out);
+}
+
+template <typename Stride>
+void forward(const ConvShape& s, const float* in, const float* weight, float* out) {
+  constexpr int64_t tile = Stride::Output::to;
+  convolve<Forward<Stride>>(s.batch, {in, s.in_height, s.in_width, s.in_channels, tile * s.stride, s.padding},
+                            [&](int64_t input, int64_t output, int tap, Vector(&rows)[lanes]) {
+                              for (int lane = 0; lane < lanes; ++lane)
+                                rows[lane] =
+                                    load(weight + ((output + lane) * taps + tap) * s.in_channels + input);
+                              transpose(rows);
+                            },
+                            {out, s.out_height(), s.out_width(), s.out_channels, tile});
+}
+
+/// A convolution of the gradients with the filters turned by 180 degrees, their channels exchanged. `offset`
+/// is that of its windows.
+template <typename Stride>
+void backward_data(const ConvShape& s, const float* out_gradient, const float* weight, float* in_gradient,
+                   int64_t offset) {
+  constexpr int64_t tile = Stride::InputGradient::to;
+  convolve<BackwardData<Stride>>(
+      s.batch, {out_gradient, s.out_height(), s.out_width(), s.out_channels, tile / s.stride, offset},
+      [&](int64_t output, int64_t input, int tap, Vector(&rows)[lanes]) {
+        for (int row = 0; row < lanes; ++row)
+          rows[row] = load(weight + ((output + row) * taps + taps - 1 - tap) * s.in_channels + input);
+      },
+      {in_gradient, s.in_height, s.in_width, s.in_channels, tile});
 }
 
 }  // namespace
 
 bool winograd_fits(const ConvShape& s) {
-  // With fewer positions than these, transforming the filters costs more than it saves.
-  constexpr int64_t some_positions = 256, many_positions = 512, few_filters = 1 << 14;
+  const bool is_unit = s.stride == 1 && s.padding <= 2, is_two = s.stride == 2 && s.padding == 1;
+  if (s.dtype != DType::f32 || s.kernel_height != 3 || s.kernel_width != 3 || s.dilation != 1 ||
+      s.groups != 1 || s.in_channels % 16 != 0 || s.out_channels % 16 != 0 || !(is_unit || is_two))
+    return false;
+  // With fewer positions than these, transforming the filters costs more than it saves; with fewer filters,
+  // transforming the tiles of stride 2.
+  constexpr int64_t some_positions = 256, many_positions = 512, few_filters = 1 << 14,
+                    least_strided = 1 << 11;
   const int64_t positions = s.batch * s.out_height() * s.out_width();
-  const bool worth_it = positions >= many_positions ||
-                        (positions >= some_positions && s.in_channels * s.out_channels <= few_filters);
-  return s.dtype == DType::f32 && s.kernel_height == 3 && s.kernel_width == 3 && s.stride == 1 &&
-         s.dilation == 1 && s.groups == 1 && s.padding <= 2 && s.in_channels % 16 == 0 &&
-         s.out_channels % 16 == 0 && worth_it;
+  const int64_t filters = s.in_channels * s.out_channels;
+  return (positions >= many_positions || (positions >= some_positions && filters <= few_filters)) &&
+         (is_unit || filters >= least_strided);
 }
 
 void winograd_forward(const ConvShape& s, const float* in, const float* weight, float* out) {
-  convolve(s.batch, {in, s.in_height, s.in_width, s.in_channels, s.padding},
-           [&](int64_t input, int64_t output, int tap, Vector(&rows)[lanes]) {
-             for (int lane = 0; lane < lanes; ++lane)
-               rows[lane] = load(weight + ((output + lane) * taps + tap) * s.in_channels + input);
-             transpose(rows);
-           },
-           {out, s.out_height(), s.out_width(), s.out_channels, 0});
+  (s.stride == 1 ? forward<UnitStride> : forward<StrideTwo>)(s, in, weight, out);
 }
 
 void winograd_backward_data(const ConvShape& s, const float* out_gradient, const float* weight,
                             float* in_gradient) {
-  // A convolution of the gradients with the filters turned by 180 degrees, their channels exchanged.
-  convolve(s.batch, {out_gradient, s.out_height(), s.out_width(), s.out_channels, 2 - s.padding},
-           [&](int64_t output, int64_t input, int tap, Vector(&rows)[lanes]) {
-             for (int row = 0; row < lanes; ++row)
-               rows[row] = load(weight + ((output + row) * taps + taps - 1 - tap) * s.in_channels + input);
-           },
-           {in_gradient, s.in_height, s.in_width, s.in_channels, 0});
+  if (s.stride == 1)
+    backward_data<UnitStride>(s, out_gradient, weight, in_gradient, 2 - s.padding);
+  else
+    backward_data<StrideTwo>(s, out_gradient, weight, in_gradient, 0);
 }
 
 }  // namespace dw::cpu_backend

@@ -1,9 +1,11 @@
-// The gradient of the filters by Winograd's minimal filtering: see convolution_winograd.cpp. Floor: 4.5 ·
-// pixels · channels in · channels out flops at the machine's rate.
+// The gradient of the filters by Winograd's minimal filtering: see convolution_winograd.cpp. Floor: 4.5
+// (stride 2: 10.125) · outputs of a channel · channels in · channels out flops at the machine's rate.
 #include <omp.h>
 
 #include "kernels/cpu/convolution_winograd.h"
 #include "kernels/cpu/winograd_blocks.h"
+#include "kernels/cpu/winograd_stride_two.h"
+#include "kernels/cpu/winograd_unit_stride.h"
 
 namespace dw::cpu_backend {
 namespace {
@@ -13,42 +15,51 @@ struct Channels {
   int64_t first, count;
 };
 
-/// sum[points][rows][columns] = leftᵀ · right for some channels of both, added to what it was if
+/// sum[filter_points²][rows][columns] = leftᵀ · right for some channels of both, added to what it was if
 /// `accumulate`.
+template <int side>
 void multiply_channels(const Transformed& left, Channels rows, const Transformed& right, Channels columns,
                        int64_t tiles, float* sum, bool accumulate) {
-  for (int point = 0; point < points; ++point)
+  for (int filter = 0; filter < filter_points * filter_points; ++filter, sum += rows.count * columns.count) {
+    const FilterUse use = FilterUse::of(filter, side);
     for_each_panel(columns.count, [&](int64_t column, auto vectors) {
-      multiply_rows<decltype(vectors)::value>({tiles, left.channels, right.channels},
-                                              {rows.count, 1, columns.count}, left.at(point, 0) + rows.first,
-                                              right.at(point, 0) + columns.first + column,
-                                              sum + point * rows.count * columns.count + column, accumulate);
+      for (int row = 0; row < use.rows; ++row) {
+        const int point = (use.row + row) * side + use.column;
+        multiply_rows<decltype(vectors)::value>(
+            {use.columns, left.point_stride, right.point_stride}, {tiles, left.channels, right.channels},
+            {rows.count, 1, columns.count}, left.at(point, 0) + rows.first,
+            right.at(point, 0) + columns.first + column, sum + column, accumulate || row > 0);
+      }
     });
+  }
 }
 
 /// What the gradient of filters is made of: the inputs and the gradients of the outputs, in tiles.
+template <typename Stride>
 struct FilterGradient {
   Images<const float> in, out;
   Tiling tiling;
   float* weight_gradient;
 
-  /// Writes the taps of a vector of input channels, `sum(point)` being what their products add up to.
+  /// Writes the taps of a vector of input channels, `sum(filter)` being what their products add up to.
   template <typename Sum>
   void write(int64_t output, int64_t input, const Sum& sum) const {
-    transform<FilterGradientTransform, Tile::inputs, Tile::taps>(sum, [&](int tap, const Vector& value) {
+    transform<typename Stride::FilterGradient>(sum, [&](int tap, const Vector& value) {
       store(value, weight_gradient + (output * taps + tap) * in.channels + input);
     });
   }
 };
 
 /// Stretches of tiles are summed apart, then in order: enough of them for many threads, as memory allows.
-void sum_by_tiles(const FilterGradient& g) {
+template <typename Stride>
+void sum_by_tiles(const FilterGradient<Stride>& g) {
+  constexpr int side = Stride::Input::to, points = side * side, filters = filter_points * filter_points;
   const int64_t inputs = g.in.channels, outputs = g.out.channels, blocks = g.tiling.blocks;
   const int64_t in_stride = Transformed::stride(g.tiling.block_tiles(), inputs);
   const int64_t out_stride = Transformed::stride(g.tiling.block_tiles(), outputs);
   const int64_t beside = std::max(inputs, outputs);
   const int64_t per_thread = points * (in_stride + out_stride) + beside;
-  const int64_t count = points * inputs * outputs;
+  const int64_t count = filters * inputs * outputs;
   const int64_t parts = std::min(blocks, std::clamp<int64_t>((1 << 20) / count, 4, 32));
   const Buffer sums = float_buffer(parts * count);
   const Buffer scratch = float_buffer(per_thread * omp_get_max_threads());
@@ -64,16 +75,16 @@ void sum_by_tiles(const FilterGradient& g) {
       const int64_t begin = part * blocks / parts, end = (part + 1) * blocks / parts;
       for (int64_t block = begin; block < end; ++block) {
         const TileRange range{g.tiling, g.tiling.first_tile(block), g.tiling.first_tile(block + 1)};
-        transform_windows<InputTransform, Tile::inputs>(range, g.in, zeros, right);
-        transform_windows<OutputGradientTransform, Tile::outputs>(range, g.out, zeros, left);
-        multiply_channels(left, {0, outputs}, right, {0, inputs}, range.count(), sum, block > begin);
+        transform_windows<typename Stride::Input>(range, g.in, zeros, right);
+        transform_windows<typename Stride::OutputGradient>(range, g.out, zeros, left);
+        multiply_channels<side>(left, {0, outputs}, right, {0, inputs}, range.count(), sum, block > begin);
       }
     }
 #pragma omp for collapse(2) nowait
     for (int64_t output = 0; output < outputs; ++output)
       for (int64_t input = 0; input < inputs; input += lanes)
-        g.write(output, input, [&](int point) {
-          const float* sum = floats(sums) + (point * outputs + output) * inputs + input;
+        g.write(output, input, [&](int filter) {
+          const float* sum = floats(sums) + (filter * outputs + output) * inputs + input;
           Vector total = load(sum);
           for (int64_t part = 1; part < parts; ++part) total += load(sum + part * count);
           return total;
@@ -82,13 +93,15 @@ void sum_by_tiles(const FilterGradient& g) {
 }
 
 /// All tiles are transformed first, then summed at once for a block of filters that fits the caches.
-void sum_by_channels(const FilterGradient& g) {
+template <typename Stride>
+void sum_by_channels(const FilterGradient<Stride>& g) {
+  constexpr int side = Stride::Input::to, points = side * side, filters = filter_points * filter_points;
   constexpr int64_t most_rows = 32, most_columns = 128;
   const int64_t inputs = g.in.channels, outputs = g.out.channels, tiles = g.tiling.tiles;
   const int64_t in_stride = Transformed::stride(tiles, inputs), beside = std::max(inputs, outputs);
   const int64_t out_stride = Transformed::stride(tiles, outputs);
   const Buffer transformed = float_buffer(points * (in_stride + out_stride) + beside);
-  const int64_t per_thread = points * most_rows * most_columns;
+  const int64_t per_thread = filters * most_rows * most_columns;
   const Buffer scratch = float_buffer(per_thread * omp_get_max_threads());
   float* zeros = floats(transformed);
   std::fill_n(zeros, beside, 0.0F);
@@ -99,8 +112,8 @@ void sum_by_channels(const FilterGradient& g) {
 #pragma omp for schedule(static)
     for (int64_t block = 0; block < g.tiling.blocks; ++block) {
       const TileRange range{g.tiling, g.tiling.first_tile(block), g.tiling.first_tile(block + 1)};
-      transform_windows<InputTransform, Tile::inputs>(range, g.in, zeros, right.from(range.first));
-      transform_windows<OutputGradientTransform, Tile::outputs>(range, g.out, zeros, left.from(range.first));
+      transform_windows<typename Stride::Input>(range, g.in, zeros, right.from(range.first));
+      transform_windows<typename Stride::OutputGradient>(range, g.out, zeros, left.from(range.first));
     }
     float* sums = floats(scratch) + per_thread * omp_get_thread_num();
 #pragma omp for collapse(2) schedule(static) nowait
@@ -108,27 +121,37 @@ void sum_by_channels(const FilterGradient& g) {
       for (int64_t input = 0; input < inputs; input += most_columns) {
         const int64_t rows = std::min(most_rows, outputs - output);
         const int64_t columns = std::min(most_columns, inputs - input);
-        multiply_channels(left, {output, rows}, right, {input, columns}, tiles, sums, false);
+        multiply_channels<side>(left, {output, rows}, right, {input, columns}, tiles, sums, false);
         for (int64_t row = 0; row < rows; ++row)
           for (int64_t column = 0; column < columns; column += lanes)
             g.write(output + row, input + column,
-                    [&](int point) { return load(sums + (point * rows + row) * columns + column); });
+                    [&](int filter) { return load(sums + (filter * rows + row) * columns + column); });
       }
   }
+}
+
+template <typename Stride>
+void backward_weight(const ConvShape& s, const float* in, const float* out_gradient, float* weight_gradient) {
+  constexpr int64_t tile = Stride::Output::to, side = Stride::Input::to;
+  const Tiling tiling(s.batch, s.out_height(), s.out_width(), tile,
+                      side * side * (s.in_channels + s.out_channels));
+  const FilterGradient<Stride> gradient{
+      {in, s.in_height, s.in_width, s.in_channels, tile * s.stride, s.padding},
+      {out_gradient, s.out_height(), s.out_width(), s.out_channels, tile},
+      tiling,
+      weight_gradient};
+  // Where filters are many for the tiles there are, sums of stretches would take more memory than tiles do.
+  const bool few_tiles = side * side * tiling.tiles * (s.in_channels + s.out_channels) <=
+                         4 * filter_points * filter_points * s.in_channels * s.out_channels;
+  (few_tiles ? sum_by_channels<Stride> : sum_by_tiles<Stride>)(gradient);
 }
 
 }  // namespace
 
 void winograd_backward_weight(const ConvShape& s, const float* in, const float* out_gradient,
                               float* weight_gradient) {
-  const FilterGradient gradient{{in, s.in_height, s.in_width, s.in_channels, s.padding},
-                                {out_gradient, s.out_height(), s.out_width(), s.out_channels, 0},
-                                Tiling(s.batch, s.out_height(), s.out_width(), s.in_channels, s.out_channels),
-                                weight_gradient};
-  // Where filters are many for the tiles there are, sums of stretches would take more memory than tiles do.
-  const bool few_tiles =
-      gradient.tiling.tiles * (s.in_channels + s.out_channels) <= 4 * s.in_channels * s.out_channels;
-  (few_tiles ? sum_by_channels : sum_by_tiles)(gradient);
+  (s.stride == 1 ? backward_weight<UnitStride> : backward_weight<StrideTwo>)(s, in, out_gradient,
+                                                                             weight_gradient);
 }
 
 }  // namespace dw::cpu_backend

@@ -7,57 +7,73 @@
 
 #include "kernels/cpu/float_buffer.h"
 #include "kernels/cpu/matrix_tile.h"
-#include "kernels/cpu/winograd_tile.h"
+#include "kernels/cpu/winograd_transform.h"
 
 namespace dw::cpu_backend {
 
-using Tile = WinogradTile;
-inline constexpr int points = Tile::inputs * Tile::inputs;  ///< products per tile and pair of channels
-inline constexpr int taps = Tile::taps * Tile::taps;
+inline constexpr int taps = 9;
+/// Of one dimension: both strides have as many different transformed filters.
+inline constexpr int filter_points = 6;
 
+/// The products of a tile and a pair of channels that take the same transformed filter: those at
+/// [row, row + rows) × [column, column + columns) of a square.
+struct FilterUse {
+  int row, rows, column, columns;
+
+  /// Of the transformed filter with this index in [filter_points][filter_points], where tiles are transformed
+  /// to `side` points in a dimension: the last filter of a dimension takes all that are left.
+  static FilterUse of(int filter, int side) {
+    constexpr int last = filter_points - 1;
+    const int row = filter / filter_points, column = filter % filter_points;
+    return {row, row == last ? side - last : 1, column, column == last ? side - last : 1};
+  }
+};
+
+/// Which tile: in tiles, not pixels.
 struct TilePosition {
-  int64_t image, y, x;  ///< of its first output
+  int64_t image, row, column;
 };
 
 /// How the outputs of a batch are cut into tiles, and the tiles into blocks.
 struct Tiling {
   int64_t down, across, tiles, blocks;
 
-  Tiling(int64_t batch, int64_t out_height, int64_t out_width, int64_t in_channels, int64_t out_channels)
-      : down((out_height + Tile::outputs - 1) / Tile::outputs),
-        across((out_width + Tile::outputs - 1) / Tile::outputs),
+  /// `floats` are those of a transformed tile.
+  Tiling(int64_t batch, int64_t height, int64_t width, int64_t tile_size, int64_t floats)
+      : down((height + tile_size - 1) / tile_size),
+        across((width + tile_size - 1) / tile_size),
         tiles(batch * down * across) {
     // Small enough for the caches, and enough of equal size for many threads, but no less than a product
     // takes.
-    const int64_t fitting = (1 << 20) / (points * 4 * (in_channels + out_channels));
+    const int64_t fitting = (1 << 20) / (4 * floats);
     const int64_t enough = (tiles / std::clamp<int64_t>(fitting, 48, 96) / 8 + 1) * 8;
     blocks = std::clamp<int64_t>(tiles / 4, 1, enough);
   }
 
   TilePosition position(int64_t tile) const {
     const int64_t within = tile % (down * across);
-    return {tile / (down * across), within / across * Tile::outputs, within % across * Tile::outputs};
+    return {tile / (down * across), within / across, within % across};
   }
   int64_t first_tile(int64_t block) const { return block * tiles / blocks; }
   /// Tiles of the largest block.
   int64_t block_tiles() const { return (tiles + blocks - 1) / blocks; }
 };
 
-/// A batch of images that tiles read from or write to. The window of a tile begins `offset` before its first
-/// output in both directions.
+/// A batch of images that tiles read from or write to. The windows of neighbouring tiles begin `step` pixels
+/// apart, that of the first one `offset` before the image, in both directions.
 template <typename Float>
 struct Images {
   Float* data;
-  int64_t height, width, channels, offset;
+  int64_t height, width, channels, step, offset = 0;
   int64_t first_channel = 0;  ///< of those that are read or written
 
   /// The same from a channel on.
-  Images from(int64_t channel) const { return {data, height, width, channels, offset, channel}; }
+  Images from(int64_t channel) const { return {data, height, width, channels, step, offset, channel}; }
 
   /// Where the channels of each pixel of a tile's window are; `outside` stands for those beyond the image.
   template <int size>
   std::array<Float*, size * size> window(const TilePosition& tile, Float* outside) const {
-    const int64_t y = tile.y - offset, x = tile.x - offset;
+    const int64_t y = tile.row * step - offset, x = tile.column * step - offset;
     Float* image = data + tile.image * height * width * channels;
     std::array<Float*, size * size> pixels;
     pixels.fill(outside);
@@ -71,13 +87,13 @@ struct Images {
     return pixels;
   }
 
-  /// Reads a float of every cache line between the windows of two tiles. In order, the machine fetches them
-  /// ahead; the windows themselves jump about too much.
-  void fetch(const TilePosition& first, const TilePosition& last) const {
+  /// Reads a float of every cache line between the windows, `size` pixels high, of two tiles. In order, the
+  /// machine fetches them ahead; the windows themselves jump about too much.
+  void fetch(const TilePosition& first, const TilePosition& last, int64_t size) const {
     const auto row = [&](const TilePosition& tile, int64_t shift) {
-      return tile.image * height + std::clamp<int64_t>(tile.y - offset + shift, 0, height);
+      return tile.image * height + std::clamp<int64_t>(tile.row * step - offset + shift, 0, height);
     };
-    const Float* end = data + row(last, Tile::inputs) * width * channels;
+    const Float* end = data + row(last, size) * width * channels;
     for (const Float* at = data + row(first, 0) * width * channels; at < end; at += 64 / sizeof(float))
       static_cast<void>(*static_cast<const volatile float*>(at));
   }
@@ -102,26 +118,26 @@ struct TileRange {
 
   int64_t count() const { return end - first; }
   template <typename Float>
-  void fetch(const Images<Float>& images) const {
-    images.fetch(tiling.position(first), tiling.position(end - 1));
+  void fetch(const Images<Float>& images, int64_t size) const {
+    images.fetch(tiling.position(first), tiling.position(end - 1), size);
   }
 };
 
-/// Transforms the windows [size, size] of a range of tiles to the rows of `block`.
-template <typename OneDimension, int size>
+/// Transforms the windows of a range of tiles to the rows of `block`.
+template <typename OneDimension>
 void transform_windows(const TileRange& range, const Images<const float>& images, const float* zeros,
                        const Transformed& block) {
-  range.fetch(images);
+  constexpr int size = OneDimension::from;
+  range.fetch(images, size);
   for (int64_t tile = 0; tile < range.count(); ++tile) {
     const auto pixels = images.template window<size>(range.tiling.position(range.first + tile), zeros);
     for (int64_t channel = 0; channel < block.channels; channel += lanes) {
       float* to = block.at(0, tile) + channel;
-      transform<OneDimension, size, Tile::inputs>(
-          [&](int i) { return load(pixels[static_cast<size_t>(i)] + channel); },
-          [&](int, const Vector& value) {
-            store(value, to);
-            to += block.point_stride;
-          });
+      transform<OneDimension>([&](int i) { return load(pixels[static_cast<size_t>(i)] + channel); },
+                              [&](int, const Vector& value) {
+                                store(value, to);
+                                to += block.point_stride;
+                              });
     }
   }
 }
