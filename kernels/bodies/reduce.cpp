@@ -60,13 +60,13 @@ template <typename A>
 struct Maximum {
   static constexpr A identity = std::numeric_limits<A>::has_infinity ? -std::numeric_limits<A>::infinity()
                                                                      : std::numeric_limits<A>::lowest();
-  HD A operator()(A a, A b) const { return (a > b) | (a != a) ? a : b; }
+  HD A operator()(A a, A b) const { return ((a > b) | (a != a)) ? a : b; }
 };
 template <typename A>
 struct Minimum {
   static constexpr A identity = std::numeric_limits<A>::has_infinity ? std::numeric_limits<A>::infinity()
                                                                      : std::numeric_limits<A>::max();
-  HD A operator()(A a, A b) const { return (a < b) | (a != a) ? a : b; }
+  HD A operator()(A a, A b) const { return ((a < b) | (a != a)) ? a : b; }
 };
 
 struct And {

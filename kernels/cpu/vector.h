@@ -1,17 +1,18 @@
 // One SIMD register of floats by the compiler's vector extension, as wide as the machine compiled for has.
 #pragma once
 
+#include <cstdint>
 #include <cstring>
 #include <utility>
 
 namespace dw::cpu_backend {
 
 #if defined(__AVX512F__)
-inline constexpr int lanes = 16;
+inline constexpr int64_t lanes = 16;
 #elif defined(__AVX__)
-inline constexpr int lanes = 8;
+inline constexpr int64_t lanes = 8;
 #else
-inline constexpr int lanes = 4;
+inline constexpr int64_t lanes = 4;
 #endif
 
 using Vector [[gnu::vector_size(lanes * sizeof(float))]] = float;
