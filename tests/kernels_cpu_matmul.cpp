@@ -57,8 +57,8 @@ void check_product(MatmulShape s, double bound) {
 
 template <typename T>
 void check_products(double bound) {
-  const int64_t sizes[][3] = {{1, 1, 1}, {3, 5, 7},     {1, 9, 33},   {17, 1, 21},
-                              {4, 4, 0}, {64, 10, 128}, {65, 63, 70}, {1, 1, 50}};
+  const int64_t sizes[][3] = {{1, 1, 1}, {3, 5, 7}, {1, 9, 33},    {17, 1, 21},  {4, 4, 0},
+                              {0, 3, 4}, {3, 0, 4}, {64, 10, 128}, {65, 63, 70}, {1, 1, 50}};
   for (const auto& [m, n, k] : sizes)
     for (const int64_t batch : {1, 3, 40})
       for (const bool transpose_a : {false, true})

@@ -23,9 +23,15 @@ int64_t stride_of_b(const MatmulShape& s) {
 
 void multiply(const MatmulShape& s, const float* a, const float* b, float* c) {
   const auto transpose = [](bool yes) { return yes ? 'T' : 'N'; };
+  const auto beta = static_cast<float>(s.beta);
+  if (s.m == 0 || s.n == 0) return;
+  if (s.k == 0) {  // a sum of nothing, which oneDNN refuses
+    std::transform(c, c + s.m * s.n, c, [=](float value) { return beta == 0 ? 0.0F : beta * value; });
+    return;
+  }
   const dnnl_status_t status = dnnl_sgemm(transpose(s.transpose_a), transpose(s.transpose_b), s.m, s.n, s.k,
                                           static_cast<float>(s.alpha), a, stride_of_a(s), b, stride_of_b(s),
-                                          static_cast<float>(s.beta), c, std::max<int64_t>(s.n, 1));
+                                          beta, c, std::max<int64_t>(s.n, 1));
   require(status == dnnl_success, "oneDNN refused the product of {} x {} and {} x {}: status {}", s.m, s.k,
           s.k, s.n, static_cast<int>(status));
 }
