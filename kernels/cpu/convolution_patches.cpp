@@ -22,7 +22,7 @@ constexpr int64_t patch_floats = 48 << 10;    ///< of a block: a part of the sec
 
 /// Positions of a block.
 int64_t block_positions(const Grid& grid, int64_t stride) {
-  const int64_t fitting = std::clamp<int64_t>(patch_floats / stride, tile_rows, 16 * tile_rows);
+  const int64_t fitting = std::clamp<int64_t>(patch_floats / stride, tile_rows, int64_t{16} * tile_rows);
   const int64_t for_many_threads = grid.positions() / 64 + 1;
   return round_up(std::min(fitting, for_many_threads), tile_rows);
 }

@@ -35,7 +35,7 @@ struct BackwardData {
 template <typename OneDimension>
 void transform_outputs(const TileRange& range, const Transformed& block, const Images<float>& images,
                        float* unused) {
-  constexpr int size = OneDimension::to;
+  constexpr int64_t size = OneDimension::to;
   if (block.channels == images.channels) range.fetch(images, size);
   for (int64_t tile = 0; tile < range.count(); ++tile) {
     const auto pixels = images.window<size>(range.tiling.position(range.first + tile), unused);
@@ -57,11 +57,11 @@ template <int side, int vectors>
 void multiply_filters(const Transformed& in, const float* filters, int64_t filter_stride, int64_t tiles,
                       const Transformed& out) {
   constexpr int panel = vectors * lanes;
-  for (int filter = 0; filter < filter_points * filter_points; ++filter) {
+  for (int64_t filter = 0; filter < filter_points * filter_points; ++filter) {
     const FilterUse use = FilterUse::of(filter, side);
     for (int64_t channel = 0; channel < out.channels; channel += panel)
-      for (int row = use.row; row < use.row + use.rows; ++row)
-        for (int column = use.column; column < use.column + use.columns; ++column)
+      for (int64_t row = use.row; row < use.row + use.rows; ++row)
+        for (int64_t column = use.column; column < use.column + use.columns; ++column)
           multiply_rows<vectors>({in.channels, 1, panel}, {tiles, in.channels, out.channels},
                                  in.at(row * side + column, 0),
                                  filters + filter * filter_stride + channel * in.channels,

@@ -20,11 +20,12 @@ struct Channels {
 template <int side>
 void multiply_channels(const Transformed& left, Channels rows, const Transformed& right, Channels columns,
                        int64_t tiles, float* sum, bool accumulate) {
-  for (int filter = 0; filter < filter_points * filter_points; ++filter, sum += rows.count * columns.count) {
+  for (int64_t filter = 0; filter < filter_points * filter_points;
+       ++filter, sum += rows.count * columns.count) {
     const FilterUse use = FilterUse::of(filter, side);
     for_each_panel(columns.count, [&](int64_t column, auto vectors) {
-      for (int row = 0; row < use.rows; ++row) {
-        const int point = (use.row + row) * side + use.column;
+      for (int64_t row = 0; row < use.rows; ++row) {
+        const int64_t point = (use.row + row) * side + use.column;
         multiply_rows<decltype(vectors)::value>(
             {use.columns, left.point_stride, right.point_stride}, {tiles, left.channels, right.channels},
             {rows.count, 1, columns.count}, left.at(point, 0) + rows.first,

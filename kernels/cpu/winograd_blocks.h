@@ -13,18 +13,18 @@ namespace dw::cpu_backend {
 
 inline constexpr int taps = 9;
 /// Of one dimension: both strides have as many different transformed filters.
-inline constexpr int filter_points = 6;
+inline constexpr int64_t filter_points = 6;
 
 /// The products of a tile and a pair of channels that take the same transformed filter: those at
 /// [row, row + rows) × [column, column + columns) of a square.
 struct FilterUse {
-  int row, rows, column, columns;
+  int64_t row, rows, column, columns;
 
   /// Of the transformed filter with this index in [filter_points][filter_points], where tiles are transformed
   /// to `side` points in a dimension: the last filter of a dimension takes all that are left.
-  static FilterUse of(int filter, int side) {
-    constexpr int last = filter_points - 1;
-    const int row = filter / filter_points, column = filter % filter_points;
+  static FilterUse of(int64_t filter, int64_t side) {
+    constexpr int64_t last = filter_points - 1;
+    const int64_t row = filter / filter_points, column = filter % filter_points;
     return {row, row == last ? side - last : 1, column, column == last ? side - last : 1};
   }
 };
@@ -71,7 +71,7 @@ struct Images {
   Images from(int64_t channel) const { return {data, height, width, channels, step, offset, channel}; }
 
   /// Where the channels of each pixel of a tile's window are; `outside` stands for those beyond the image.
-  template <int size>
+  template <int64_t size>
   std::array<Float*, size * size> window(const TilePosition& tile, Float* outside) const {
     const int64_t y = tile.row * step - offset, x = tile.column * step - offset;
     Float* image = data + tile.image * height * width * channels;
@@ -127,7 +127,7 @@ struct TileRange {
 template <typename OneDimension>
 void transform_windows(const TileRange& range, const Images<const float>& images, const float* zeros,
                        const Transformed& block) {
-  constexpr int size = OneDimension::from;
+  constexpr int64_t size = OneDimension::from;
   range.fetch(images, size);
   for (int64_t tile = 0; tile < range.count(); ++tile) {
     const auto pixels = images.template window<size>(range.tiling.position(range.first + tile), zeros);

@@ -4,6 +4,8 @@
 // takes 144. See winograd_transform.h.
 #pragma once
 
+#include <cstdint>
+
 #include "kernels/cpu/vector.h"
 
 namespace dw::cpu_backend {
@@ -17,7 +19,7 @@ struct StrideTwo {
     static constexpr float near_weight = 0.5F / (near_squared - far_squared), far_weight = -near_weight;
 
     /// Bᵀ: 5 inputs, `step` apart → 5 points.
-    static void input(const Vector* d, int step, Vector* v, int stride) {
+    static void input(const Vector* d, int64_t step, Vector* v, int64_t stride) {
       const Vector odd = d[3 * step] - far_squared * d[step], odd2 = d[3 * step] - near_squared * d[step];
       const Vector even = near * (d[2 * step] - far_squared * d[0]);
       const Vector even2 = far * (d[2 * step] - near_squared * d[0]);
@@ -43,16 +45,16 @@ struct StrideTwo {
   /// A window of inputs → points, those of tap 1 last.
   struct Input {
     static constexpr int from = 9, to = 9;
-    static void apply(const Vector* d, Vector* v, int stride) {
+    static void apply(const Vector* d, Vector* v, int64_t stride) {
       TwoTaps::input(d, 2, v, stride);
-      for (int i = 0; i < 4; ++i) v[(5 + i) * stride] = d[2 * i + 1];
+      for (int64_t i = 0; i < 4; ++i) v[(5 + i) * stride] = d[2 * i + 1];
     }
   };
 
   /// Taps → points; those of tap 1 are one, as all four are multiplied by the same.
   struct Filter {
     static constexpr int from = 3, to = 6;
-    static void apply(const Vector* g, Vector* u, int stride) {
+    static void apply(const Vector* g, Vector* u, int64_t stride) {
       const Vector even = TwoTaps::near_weight / TwoTaps::near * g[0], odd = TwoTaps::near_weight * g[2];
       const Vector even2 = TwoTaps::far_weight / TwoTaps::far * g[0], odd2 = TwoTaps::far_weight * g[2];
       u[0] = odd + even;
@@ -67,29 +69,29 @@ struct StrideTwo {
   /// Points → outputs.
   struct Output {
     static constexpr int from = 9, to = 4;
-    static void apply(const Vector* m, Vector* y, int stride) {
+    static void apply(const Vector* m, Vector* y, int64_t stride) {
       Vector sums[4];
       TwoTaps::output(m, sums);
-      for (int i = 0; i < 4; ++i) y[i * stride] = sums[i] + m[5 + i];
+      for (int64_t i = 0; i < 4; ++i) y[i * stride] = sums[i] + m[5 + i];
     }
   };
 
   /// A window of gradients of outputs → points.
   struct OutputWindow {
     static constexpr int from = 5, to = 9;
-    static void apply(const Vector* d, Vector* v, int stride) {
+    static void apply(const Vector* d, Vector* v, int64_t stride) {
       TwoTaps::input(d, 1, v, stride);
-      for (int i = 0; i < 4; ++i) v[(5 + i) * stride] = d[i];
+      for (int64_t i = 0; i < 4; ++i) v[(5 + i) * stride] = d[i];
     }
   };
 
   /// Points → gradients of the inputs, the first of which met tap 1.
   struct InputGradient {
     static constexpr int from = 9, to = 8;
-    static void apply(const Vector* m, Vector* y, int stride) {
+    static void apply(const Vector* m, Vector* y, int64_t stride) {
       Vector sums[4];
       TwoTaps::output(m, sums);
-      for (int i = 0; i < 4; ++i) {
+      for (int64_t i = 0; i < 4; ++i) {
         y[2 * i * stride] = m[5 + i];
         y[(2 * i + 1) * stride] = sums[i];
       }
@@ -99,7 +101,7 @@ struct StrideTwo {
   /// The transpose of Output: gradients of a tile of outputs → points.
   struct OutputGradient {
     static constexpr int from = 4, to = 9;
-    static void apply(const Vector* y, Vector* m, int stride) {
+    static void apply(const Vector* y, Vector* m, int64_t stride) {
       const Vector even = y[0] + TwoTaps::near_squared * y[2];
       const Vector odd = TwoTaps::near * (y[1] + TwoTaps::near_squared * y[3]);
       const Vector even2 = y[0] + TwoTaps::far_squared * y[2];
@@ -109,14 +111,14 @@ struct StrideTwo {
       m[2 * stride] = even2 + odd2;
       m[3 * stride] = even2 - odd2;
       m[4 * stride] = y[3];
-      for (int i = 0; i < 4; ++i) m[(5 + i) * stride] = y[i];
+      for (int64_t i = 0; i < 4; ++i) m[(5 + i) * stride] = y[i];
     }
   };
 
   /// The transpose of Filter: points → gradients of taps.
   struct FilterGradient {
     static constexpr int from = 6, to = 3;
-    static void apply(const Vector* u, Vector* g, int stride) {
+    static void apply(const Vector* u, Vector* g, int64_t stride) {
       g[0] = TwoTaps::near_weight / TwoTaps::near * (u[0] - u[1]) +
              TwoTaps::far_weight / TwoTaps::far * (u[2] - u[3]);
       g[stride] = u[5];

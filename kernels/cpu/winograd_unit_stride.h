@@ -2,6 +2,8 @@
 // tile of 16 outputs where the definition takes 144. See winograd_transform.h.
 #pragma once
 
+#include <cstdint>
+
 #include "kernels/cpu/vector.h"
 
 namespace dw::cpu_backend {
@@ -17,7 +19,7 @@ struct UnitStride {
   /// Bᵀ: a window of inputs → points.
   struct Input {
     static constexpr int from = 6, to = 6;
-    static void apply(const Vector* d, Vector* v, int stride) {
+    static void apply(const Vector* d, Vector* v, int64_t stride) {
       const Vector even = d[4] - far_squared * d[2], odd = near * (d[3] - far_squared * d[1]);
       const Vector even2 = d[4] - near_squared * d[2], odd2 = far * (d[3] - near_squared * d[1]);
       v[0] = d[0] - (near_squared + far_squared) * d[2] + d[4];
@@ -32,7 +34,7 @@ struct UnitStride {
   /// G: taps → points.
   struct Filter {
     static constexpr int from = 3, to = 6;
-    static void apply(const Vector* g, Vector* u, int stride) {
+    static void apply(const Vector* g, Vector* u, int64_t stride) {
       const Vector even = near_weight * (g[0] + near_squared * g[2]), odd = near_weight * near * g[1];
       const Vector even2 = far_weight * (g[0] + far_squared * g[2]), odd2 = far_weight * far * g[1];
       u[0] = g[0];
@@ -47,7 +49,7 @@ struct UnitStride {
   /// Aᵀ: points → outputs.
   struct Output {
     static constexpr int from = 6, to = 4;
-    static void apply(const Vector* m, Vector* y, int stride) {
+    static void apply(const Vector* m, Vector* y, int64_t stride) {
       const Vector even = m[1] + m[2], odd = near * (m[1] - m[2]);
       const Vector even2 = m[3] + m[4], odd2 = far * (m[3] - m[4]);
       y[0] = m[0] + even + even2;
@@ -60,7 +62,7 @@ struct UnitStride {
   /// A, the transpose of Output: gradients of a tile of outputs → points.
   struct OutputGradient {
     static constexpr int from = 4, to = 6;
-    static void apply(const Vector* y, Vector* m, int stride) {
+    static void apply(const Vector* y, Vector* m, int64_t stride) {
       const Vector even = y[0] + near_squared * y[2], odd = near * (y[1] + near_squared * y[3]);
       const Vector even2 = y[0] + far_squared * y[2], odd2 = far * (y[1] + far_squared * y[3]);
       m[0] = y[0];
@@ -75,7 +77,7 @@ struct UnitStride {
   /// Gᵀ, the transpose of Filter: points → gradients of taps.
   struct FilterGradient {
     static constexpr int from = 6, to = 3;
-    static void apply(const Vector* u, Vector* g, int stride) {
+    static void apply(const Vector* u, Vector* g, int64_t stride) {
       const Vector even = near_weight * (u[1] + u[2]), odd = near_weight * near * (u[1] - u[2]);
       const Vector even2 = far_weight * (u[3] + u[4]), odd2 = far_weight * far * (u[3] - u[4]);
       g[0] = u[0] + even + even2;
