@@ -43,8 +43,8 @@ double fork_seconds() {
 
 }  // namespace
 
-// Of the BLAS library, and of the convolution library, whose 1×1 convolution is a matrix product too: on a
-// new processor one may know its instructions and the other not.
+// Of the product's kernel, and of the convolution's, whose 1×1 filters make it a matrix product too: on a new
+// processor one may know its instructions and the other not.
 double matmul_rate(Device device, DType dtype) {
   const int64_t n = device == cpu ? 1536 : 8192;
   const Tensor a = Tensor::full({n, n}, 0.5, dtype, device);

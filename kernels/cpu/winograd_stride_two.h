@@ -6,7 +6,7 @@
 
 #include <cstdint>
 
-#include "kernels/cpu/vector.h"
+#include "kernels/cpu/winograd_transform.h"
 
 namespace dw::cpu_backend {
 
@@ -31,7 +31,7 @@ struct StrideTwo {
           d[4 * step] - (near_squared + far_squared) * d[2 * step] + near_squared * far_squared * d[0];
     }
 
-    /// Aᵀ: 5 points → output `i` of 4.
+    /// Aᵀ: 5 points → 4 outputs.
     static void output(const Vector* m, Vector (&y)[4]) {
       const Vector even = m[0] + m[1], odd = near * (m[0] - m[1]);
       const Vector even2 = m[2] + m[3], odd2 = far * (m[2] - m[3]);
@@ -102,14 +102,7 @@ struct StrideTwo {
   struct OutputGradient {
     static constexpr int from = 4, to = 9;
     static void apply(const Vector* y, Vector* m, int64_t stride) {
-      const Vector even = y[0] + TwoTaps::near_squared * y[2];
-      const Vector odd = TwoTaps::near * (y[1] + TwoTaps::near_squared * y[3]);
-      const Vector even2 = y[0] + TwoTaps::far_squared * y[2];
-      const Vector odd2 = TwoTaps::far * (y[1] + TwoTaps::far_squared * y[3]);
-      m[0] = even + odd;
-      m[stride] = even - odd;
-      m[2 * stride] = even2 + odd2;
-      m[3 * stride] = even2 - odd2;
+      evaluate<TwoTaps>(y, m, stride);
       m[4 * stride] = y[3];
       for (int64_t i = 0; i < 4; ++i) m[(5 + i) * stride] = y[i];
     }

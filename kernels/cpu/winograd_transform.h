@@ -4,11 +4,26 @@
 // channels in one dimension, from `from` values to `to`, those written `stride` apart.
 #pragma once
 
+#include <cstdint>
 #include <utility>
 
 #include "kernels/cpu/vector.h"
 
 namespace dw::cpu_backend {
+
+/// Values at ±near and ±far of the polynomial with 4 coefficients; `Points` says where those are.
+template <typename Points>
+void evaluate(const Vector* coefficients, Vector* values, int64_t stride) {
+  const Vector* y = coefficients;
+  const Vector even = y[0] + Points::near_squared * y[2];
+  const Vector odd = Points::near * (y[1] + Points::near_squared * y[3]);
+  const Vector even2 = y[0] + Points::far_squared * y[2];
+  const Vector odd2 = Points::far * (y[1] + Points::far_squared * y[3]);
+  values[0] = even + odd;
+  values[stride] = even - odd;
+  values[2 * stride] = even2 + odd2;
+  values[3 * stride] = even2 - odd2;
+}
 
 /// Calls body(0), ..., body(count - 1), the index as a compile-time constant, so that arrays become
 /// registers.

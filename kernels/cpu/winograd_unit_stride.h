@@ -4,7 +4,7 @@
 
 #include <cstdint>
 
-#include "kernels/cpu/vector.h"
+#include "kernels/cpu/winograd_transform.h"
 
 namespace dw::cpu_backend {
 
@@ -63,13 +63,8 @@ struct UnitStride {
   struct OutputGradient {
     static constexpr int from = 4, to = 6;
     static void apply(const Vector* y, Vector* m, int64_t stride) {
-      const Vector even = y[0] + near_squared * y[2], odd = near * (y[1] + near_squared * y[3]);
-      const Vector even2 = y[0] + far_squared * y[2], odd2 = far * (y[1] + far_squared * y[3]);
       m[0] = y[0];
-      m[stride] = even + odd;
-      m[2 * stride] = even - odd;
-      m[3 * stride] = even2 + odd2;
-      m[4 * stride] = even2 - odd2;
+      evaluate<UnitStride>(y, m + stride, stride);
       m[5 * stride] = y[3];
     }
   };
