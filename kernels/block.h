@@ -30,6 +30,11 @@ struct LaneValues {
   T value[block_lanes];
 };
 
+/// What two neighbours in memory grow by.
+struct Pair {
+  uint32_t first, second;
+};
+
 class Block {
  public:
   /// Runs body(i) for i in [0, count), spread over the lanes, then waits for all lanes.
@@ -43,44 +48,57 @@ class Block {
 #endif
   }
 
-  /// Runs use(i, prepare(i)) for i in [0, count), spread over the lanes, then waits for all lanes. Some
-  /// values are prepared ahead: on the CPU that loop vectorises where `use` scatters, on CUDA several reads
-  /// of memory are then under way. `prepare(i)` must not read what `use` writes for another index.
-  template <typename Prepare, typename Use>
-  HD void each_prepared(int64_t count, const Prepare& prepare, const Use& use) const {
+  /// Runs prepare(i, first, second), which sets a First and a Second, and use(i, first, second) for i in
+  /// [0, count), spread over the lanes, then waits for all lanes. Some are prepared ahead: on the CPU that
+  /// loop vectorises where `use` scatters, on CUDA several reads of memory are then under way. `prepare` must
+  /// not read what `use` writes for another index.
+  template <typename First, typename Second, typename Prepare, typename Use>
+  HD void each_prepared(int64_t count, const Prepare& prepare, Use use) const {
 #ifdef __CUDA_ARCH__
     constexpr int ahead = 4;
-    decltype(prepare(int64_t{0})) run[ahead];
+    First first[ahead];
+    Second second[ahead];
     int64_t i = threadIdx.x;
     for (; i + (ahead - 1) * block_lanes < count; i += ahead * block_lanes) {
 #pragma unroll
-      for (int k = 0; k < ahead; ++k) run[k] = prepare(i + k * block_lanes);
+      for (int k = 0; k < ahead; ++k) prepare(i + k * block_lanes, first[k], second[k]);
 #pragma unroll
-      for (int k = 0; k < ahead; ++k) use(i + k * block_lanes, run[k]);
+      for (int k = 0; k < ahead; ++k) use(i + k * block_lanes, first[k], second[k]);
     }
-    for (; i < count; i += block_lanes) use(i, prepare(i));
+    for (; i < count; i += block_lanes) {
+      prepare(i, first[0], second[0]);
+      use(i, first[0], second[0]);
+    }
     __syncthreads();
 #else
     constexpr int64_t run_length = 256;
-    decltype(prepare(int64_t{0})) run[run_length];
+    First first[run_length];
+    Second second[run_length];
     for (int64_t start = 0; start < count; start += run_length) {
       const int64_t length = run_length < count - start ? run_length : count - start;
-      for (int64_t i = 0; i < length; ++i) run[i] = prepare(start + i);
+      for (int64_t i = 0; i < length; ++i) prepare(start + i, first[i], second[i]);
 #ifndef __CUDACC__
 #pragma GCC unroll 4
 #endif
-      for (int64_t i = 0; i < length; ++i) use(start + i, run[i]);
+      for (int64_t i = 0; i < length; ++i) use(start + i, first[i], second[i]);
     }
 #endif
   }
 
-  /// The same with a step between: use(i, prepared, look_up(prepared)), where a table is read, which does not
-  /// vectorise, so that on the CPU `use` does.
+  /// Runs use(i, at, look_up(at)) likewise, at = prepare(i). Where a table is read does not vectorise: that
+  /// has a loop of its own on the CPU, so that the others do.
   template <typename Prepare, typename LookUp, typename Use>
   HD void each_looked_up(int64_t count, const Prepare& prepare, const LookUp& look_up, const Use& use) const {
 #ifdef __CUDA_ARCH__
-    each_prepared(count, prepare,
-                  [&](int64_t i, const auto& prepared) { use(i, prepared, look_up(prepared)); });
+    using Place = decltype(prepare(int64_t{0}));
+    using Found = decltype(look_up(Place{}));
+    each_prepared<Place, Found>(
+        count,
+        [&](int64_t i, Place& at, Found& found) {
+          at = prepare(i);
+          found = look_up(at);
+        },
+        use);
 #else
     constexpr int64_t run_length = 256;
     decltype(prepare(int64_t{0})) run[run_length];
@@ -88,9 +106,6 @@ class Block {
     for (int64_t start = 0; start < count; start += run_length) {
       const int64_t length = run_length < count - start ? run_length : count - start;
       for (int64_t i = 0; i < length; ++i) run[i] = prepare(start + i);
-#ifndef __CUDACC__
-#pragma GCC unroll 8
-#endif
       for (int64_t i = 0; i < length; ++i) found[i] = look_up(run[i]);
       for (int64_t i = 0; i < length; ++i) use(start + i, run[i], found[i]);
     }
@@ -119,10 +134,21 @@ class Block {
 #else
     T* own = lanes.value;
     for (int lane = 0; lane < block_lanes; ++lane) own[lane] = identity;
-    int64_t i = 0;
-    for (; i + block_lanes <= count; i += block_lanes)
-      for (int lane = 0; lane < block_lanes; ++lane) own[lane] = combine(own[lane], value(i + lane));
-    for (int lane = 0; i + lane < count; ++lane) own[lane] = combine(own[lane], value(i + lane));
+    // A tile of lanes at a time, whose values then stay in registers; and few rows, which stay in the cache.
+    constexpr int64_t tile = 32, most = 16 * block_lanes;
+    for (int64_t start = 0; start < count; start += most) {
+      const int64_t end = start + most < count ? start + most : count;
+      for (int64_t first = 0; first < block_lanes; first += tile) {
+        T in_tile[tile];
+        for (int64_t lane = 0; lane < tile; ++lane) in_tile[lane] = own[first + lane];
+        int64_t i = start + first;
+        for (; i + tile <= end; i += block_lanes)
+          for (int64_t lane = 0; lane < tile; ++lane) in_tile[lane] = combine(in_tile[lane], value(i + lane));
+        for (int64_t lane = 0; i + lane < end && lane < tile; ++lane)
+          in_tile[lane] = combine(in_tile[lane], value(i + lane));
+        for (int64_t lane = 0; lane < tile; ++lane) own[first + lane] = in_tile[lane];
+      }
+    }
     for (int width = block_lanes / 2; width > 0; width /= 2)
       for (int lane = 0; lane < width; ++lane) own[lane] = combine(own[lane], own[lane + width]);
     return own[0];
@@ -161,16 +187,17 @@ class Block {
 
   /// Adds to two neighbours in this block's own shared memory, to which its other lanes add too. Neither sum
   /// may overflow.
-  HD void add_pair_in_block(uint32_t* address, uint32_t first, uint32_t second) const {
+  HD void add_in_block(uint32_t* address, const Pair& pair) const {
 #ifdef __CUDA_ARCH__
-    atomicAdd(address, first);
-    atomicAdd(address + 1, second);
+    atomicAdd(address, pair.first);
+    atomicAdd(address + 1, pair.second);
 #else
     // As one number: half the loads and stores.
-    uint64_t both;
-    std::memcpy(&both, address, sizeof both);
-    both += first | static_cast<uint64_t>(second) << 32;
-    std::memcpy(address, &both, sizeof both);
+    uint64_t sum, both;
+    std::memcpy(&sum, address, sizeof sum);
+    std::memcpy(&both, &pair, sizeof both);
+    sum += both;
+    std::memcpy(address, &sum, sizeof sum);
 #endif
   }
 

@@ -13,15 +13,16 @@ using cpu_backend::Block;
 using cpu_backend::CrewBlock;
 using cpu_backend::for_each_block;
 using cpu_backend::LaneValues;
+using cpu_backend::Pair;
 using cpu_backend::run_crew;
 
 struct Shared {
   LaneValues<int64_t> lanes;
-  int64_t data[2000];
+  int64_t data[9000];
 };
 
 TEST_CASE("block executor: reduce and scan of any length") {
-  for (const int64_t count : {0, 1, 2, 255, 256, 257, 511, 512, 1000, 2000}) {
+  for (const int64_t count : {0, 1, 2, 255, 256, 257, 511, 512, 1000, 2000, 4096, 4097, 9000}) {
     CAPTURE(count);
     std::vector<int64_t> sums(5), most(5), scans(static_cast<size_t>(5 * count));
     for_each_block<Shared>({}, 5, [&](const Block& block, int64_t index, Shared& shared) {
@@ -89,16 +90,20 @@ TEST_CASE("block executor: counts of all blocks arrive, pairs do not touch each 
   std::vector<int64_t> sums(33, -5);
   for_each_block<Counts>({}, 100, [&](const Block& block, int64_t index, Counts& counts) {
     block.each(33, [&](int64_t i) { counts.bins[i] = 0; });
-    block.each_prepared(
-        1000, [=](int64_t i) { return (i * 7 + index) % 32; },
-        [&](int64_t, int64_t bin) { block.add_pair_in_block(counts.bins + bin, 3'000'000, 1'000'000); });
+    block.each_prepared<int64_t, Pair>(
+        1000,
+        [=](int64_t i, int64_t& bin, Pair& pair) {
+          bin = (i * 7 + index) % 32;
+          pair = {3'000'000, static_cast<uint32_t>(1'000'000 + i)};
+        },
+        [&](int64_t, int64_t bin, const Pair& pair) { block.add_in_block(counts.bins + bin, pair); });
     block.atomic_add_all(sums.data(), counts.bins, 33);
   });
   std::vector<int64_t> expected(33, -5);
   for (int64_t index = 0; index < 100; ++index) {
     for (int64_t i = 0; i < 1000; ++i) {
       expected[static_cast<size_t>((i * 7 + index) % 32)] += 3'000'000;
-      expected[static_cast<size_t>((i * 7 + index) % 32 + 1)] += 1'000'000;
+      expected[static_cast<size_t>((i * 7 + index) % 32 + 1)] += 1'000'000 + i;
     }
   }
   CHECK(sums == expected);

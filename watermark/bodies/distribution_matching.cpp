@@ -18,14 +18,6 @@ namespace {
 static_assert(knot_count * 2 == histogram_bins);
 constexpr float bins_per_unit = 1 / static_cast<float>(knot_step);
 
-// Sum of squares and number of the non-zero weights.
-struct ScaleParts {
-  double squares, nonzero;
-};
-HD inline ScaleParts operator+(const ScaleParts& x, const ScaleParts& y) {
-  return {x.squares + y.squares, x.nonzero + y.nonzero};
-}
-
 // What the slopes push outwards at one magnitude, and how many weights it meets there.
 struct Flow {
   double outward;
@@ -35,34 +27,9 @@ HD inline Flow operator+(const Flow& x, const Flow& y) {
   return {x.outward + y.outward, x.weights + y.weights};
 }
 
-// A weight's linear-binned shares: of bin `low` of its bit, and the rest of the one above it.
-struct Shares {
-  int32_t bin;  // bit · histogram_bins + low
-  int32_t to_high;
-};
-
-HD inline Shares shares_of(float v, int32_t bit) {
-  // Relative to the boundary between the middle bins, where most weights lie, so that they keep their digits.
-  const float shifted = v * bins_per_unit - 0.5F;
-  int32_t below = static_cast<int32_t>(shifted);  // towards zero: one too high for negative fractions
-  below -= static_cast<float>(below) > shifted ? 1 : 0;
-  const float above = shifted - static_cast<float>(below);
-  // The outermost bins take what lies beyond them. In integers: selects between floats would not vectorise.
-  constexpr int32_t lowest = -knot_count, highest = knot_count - 2;
-  int32_t to_high = static_cast<int32_t>(above * static_cast<float>(share_unit) + 0.5F);
-  to_high = below < lowest ? 0 : to_high;
-  to_high = below > highest ? static_cast<int32_t>(share_unit) : to_high;
-  below = below < lowest ? lowest : below;
-  below = below > highest ? highest : below;
-  return {bit * histogram_bins + below + knot_count, to_high};
-}
-
 // Signs are coin flips, which a branch would guess wrong half of the time.
 HD inline float aligned(float u, uint16_t carrier) {
   return std::bit_cast<float>(std::bit_cast<uint32_t>(u) ^ (static_cast<uint32_t>(carrier & 0x8000U) << 16));
-}
-HD inline float with_sign(float value, int32_t sign) {
-  return std::bit_cast<float>(std::bit_cast<uint32_t>(value) ^ (static_cast<uint32_t>(sign) & 0x80000000U));
 }
 HD inline int32_t bit_of(uint16_t carrier) {
   return carrier & 0x7fff;
@@ -71,16 +38,31 @@ HD inline float inverse_of(float scale) {
   return scale > 0 ? 1 / scale : 0.0F;
 }
 
+// Signs and all, |value| is at most `most`, that of NaN too. In integers: selects between floats would not
+// vectorise.
+HD inline float limited(float value, float most) {
+  const uint32_t bits = std::bit_cast<uint32_t>(value), magnitude = bits & 0x7fffffffU;
+  const uint32_t bound = std::bit_cast<uint32_t>(most);
+  return std::bit_cast<float>((bits & 0x80000000U) | (magnitude < bound ? magnitude : bound));
+}
+
+// A weight's linear-binned shares, of the bin below it and of the one above; `v` in units of 1 / share_unit
+// bins. The outermost bins take what lies beyond their middles.
+HD inline void share(float v, int32_t bit, int32_t& bin, Pair& shares) {
+  // Just short of the outermost middles, so that there is a bin above; a float there is even.
+  constexpr int32_t middle = share_unit / 2 * (histogram_bins - 1), most = middle - 2;
+  // Whole bins from the middle of the first one, and in the lower bits the rest.
+  const int32_t place = static_cast<int32_t>(rintf(limited(v, most))) + middle;
+  const uint32_t upper = static_cast<uint32_t>(place) % share_unit;
+  bin = bit * histogram_bins + static_cast<int32_t>(static_cast<uint32_t>(place) / share_unit);
+  shares = {share_unit - upper, upper};
+}
+
 // Where the pull on a weight stands: entry bit · 64 + (place mod 64) of a table, `place` the knot nearest to
-// v, -32 to 32. Nothing pulls at the ends, which share an entry. The top bit is the carrier's sign.
-HD inline int32_t signed_entry(float steps, uint16_t carrier) {
-  constexpr float beyond = knot_count;
-  const float distance = fabsf(steps) + 0.5F;
-  const auto knot = static_cast<int32_t>(distance < beyond ? distance : beyond);
-  const int32_t negative = std::bit_cast<int32_t>(aligned(steps, carrier)) >> 31;  // -1 or 0
-  const int32_t place = (knot ^ negative) - negative;
-  const int32_t entry = bit_of(carrier) * histogram_bins + (place & (histogram_bins - 1));
-  return entry | (carrier & 0x8000) << 16;
+// v, -32 to 32, `v` in knot steps. Nothing pulls at the ends, which share an entry.
+HD inline int32_t entry_of(float v, int32_t bit) {
+  const auto place = static_cast<int32_t>(rintf(limited(v, knot_count)));
+  return bit * histogram_bins + (place & (histogram_bins - 1));
 }
 
 // What that entry holds: the pull in the direction of v.
@@ -95,8 +77,9 @@ struct MatchingBody {
   MatchingArguments a;
 
   struct Shared {
-    LaneValues<ScaleParts> scale_parts;
+    LaneValues<double> sums;
     union {
+      LaneValues<int32_t> counts;
       uint32_t bins[most_bits_in_a_block * histogram_bins];
       float pulls[most_bits_in_a_block * histogram_bins];  // one for each bit and place
       LaneValues<Flow> flow;
@@ -123,37 +106,38 @@ struct MatchingBody {
   }
 
  private:
-  // Sums of squares of this block's stretches; and the histogram starts from zero.
+  // Sums of squares and non-zero weights of this block's stretches; and the histogram starts from zero.
   HD void measure(const CrewBlock& block, Shared& shared) const {
     const int64_t first_bin = block.begin(a.bits) * histogram_bins;
     block.each(block.end(a.bits) * histogram_bins - first_bin,
                [&](int64_t i) { a.histogram[first_bin + i] = 0; });
     for (int64_t s = block.begin(a.stretch_count); s < block.end(a.stretch_count); ++s) {
       const float* weight = a.layers[a.stretches[s].layer].weight + a.stretches[s].first;
-      const ScaleParts parts = block.reduce(
-          a.stretches[s].count, ScaleParts{0, 0}, shared.scale_parts,
+      const int64_t count = a.stretches[s].count;
+      const double squares = block.reduce(
+          count, 0.0, shared.sums,
           [=](int64_t i) {
             const auto w = static_cast<double>(weight[i]);
-            return ScaleParts{w * w, w != 0 ? 1.0 : 0.0};
+            return w * w;
           },
           std::plus<>());
+      const int32_t nonzero = block.reduce(
+          count, 0, shared.counts, [=](int64_t i) { return weight[i] != 0 ? 1 : 0; }, std::plus<>());
       block.each(1, [&](int64_t) {
-        a.square_sums[s] = parts.squares;
-        a.nonzero_counts[s] = parts.nonzero;
+        a.square_sums[s] = squares;
+        a.nonzero_counts[s] = nonzero;
       });
     }
   }
 
   HD float scale_of(const CrewBlock& block, const MatchingLayer& layer, Shared& shared) const {
-    const double* squares = a.square_sums + layer.first_stretch;
-    const double* nonzero = a.nonzero_counts + layer.first_stretch;
-    const ScaleParts sums = block.reduce(
-        layer.stretches, ScaleParts{0, 0}, shared.scale_parts,
-        [=](int64_t i) {
-          return ScaleParts{squares[i], nonzero[i]};
-        },
-        std::plus<>());
-    return sums.nonzero > 0 ? static_cast<float>(sqrt(sums.squares / sums.nonzero)) : 0.0F;
+    const auto sum = [&](const double* of_stretches) {
+      return block.reduce(
+          layer.stretches, 0.0, shared.sums, [=](int64_t i) { return of_stretches[i]; }, std::plus<>());
+    };
+    const double nonzero = sum(a.nonzero_counts + layer.first_stretch);
+    const double squares = sum(a.square_sums + layer.first_stretch);
+    return nonzero > 0 ? static_cast<float>(sqrt(squares / nonzero)) : 0.0F;
   }
 
   // Calls visit(stretch, weight, carrier, 1 / scale) for this block's stretches.
@@ -172,14 +156,16 @@ struct MatchingBody {
     }
   }
 
-  // Calls add(index, shares) for each weight of a stretch, in order.
+  // Calls add(index, bin, shares) for each weight of a stretch, in order.
   template <typename Add>
   HD void count(const CrewBlock& block, const MatchingStretch& stretch, const float* weight,
                 const uint16_t* carrier, float scale, const Add& add) const {
-    const float inverse = inverse_of(scale);
-    block.each_prepared(
+    const float units = inverse_of(scale) * bins_per_unit * static_cast<float>(share_unit);
+    block.each_prepared<int32_t, Pair>(
         stretch.count,
-        [=](int64_t i) { return shares_of(aligned(weight[i] * inverse, carrier[i]), bit_of(carrier[i])); },
+        [=](int64_t i, int32_t& bin, Pair& shares) {
+          share(aligned(weight[i] * units, carrier[i]), bit_of(carrier[i]), bin, shares);
+        },
         add);
   }
 
@@ -196,9 +182,9 @@ struct MatchingBody {
             clear();
           }
           round = stretch.round;
-          count(block, stretch, weight, carrier, scale, [&](int64_t, const Shares& shares) {
-            const auto high = static_cast<uint32_t>(shares.to_high);
-            block.add_pair_in_block(shared.bins + shares.bin, share_unit - high, high);
+          uint32_t* const bins_of_block = shared.bins;
+          count(block, stretch, weight, carrier, scale, [=](int64_t, int32_t bin, const Pair& shares) {
+            block.add_in_block(bins_of_block + bin, shares);
           });
         });
     block.atomic_add_all(a.histogram, shared.bins, bins);
@@ -208,9 +194,9 @@ struct MatchingBody {
     each_stretch(
         block, shared,
         [&](const MatchingStretch& stretch, const float* weight, const uint16_t* carrier, float scale) {
-          count(block, stretch, weight, carrier, scale, [&](int64_t, const Shares& shares) {
-            block.atomic_add(a.histogram + shares.bin, share_unit - shares.to_high);
-            block.atomic_add(a.histogram + shares.bin + 1, shares.to_high);
+          count(block, stretch, weight, carrier, scale, [&](int64_t, int32_t bin, const Pair& shares) {
+            block.atomic_add(a.histogram + bin, shares.first);
+            block.atomic_add(a.histogram + bin + 1, shares.second);
           });
         });
   }
@@ -284,11 +270,10 @@ struct MatchingBody {
           float* gradient = a.layers[stretch.layer].gradient + stretch.first;
           const float steps = inverse_of(scale) * bins_per_unit;
           block.each_looked_up(
-              stretch.count, [=](int64_t i) { return signed_entry(weight[i] * steps, carrier[i]); },
-              [=](int32_t entry) { return pull_at_entry(entry & 0x7fffffff); },
-              [=](int64_t i, int32_t entry, float outward) {
-                gradient[i] += scale * with_sign(outward, entry);
-              });
+              stretch.count,
+              [=](int64_t i) { return entry_of(aligned(weight[i] * steps, carrier[i]), bit_of(carrier[i])); },
+              pull_at_entry,
+              [=](int64_t i, int32_t, float pull) { gradient[i] += scale * aligned(pull, carrier[i]); });
         });
   }
 };
