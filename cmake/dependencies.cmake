@@ -22,6 +22,7 @@ find_package(doctest REQUIRED)
 find_package(benchmark REQUIRED)
 find_package(PkgConfig REQUIRED)
 pkg_check_modules(sodium REQUIRED IMPORTED_TARGET libsodium)
+find_package(OpenSSL 3 REQUIRED COMPONENTS Crypto)
 # The OpenMP flavour of OpenBLAS, so that one OpenMP runtime serves the whole program.
 find_path(OPENBLAS_INCLUDE cblas.h PATH_SUFFIXES openblas-openmp REQUIRED)
 find_library(OPENBLAS_LIBRARY openblas PATH_SUFFIXES openblas-openmp REQUIRED)

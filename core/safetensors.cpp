@@ -29,6 +29,7 @@ using nlohmann::json;
 constexpr size_t length_bytes = 8;
 constexpr uint64_t header_limit = 100'000'000;
 constexpr size_t maximum_rank = 64;
+constexpr size_t piece_size = 1 << 22;  // bytes of a file that are in memory at a time
 constexpr const char* metadata_name = "__metadata__";
 
 constexpr std::pair<std::string_view, size_t> element_sizes[] = {
@@ -226,10 +227,12 @@ const SafetensorsEntry& SafetensorsFile::at(const std::string& name) const {
        names);
 }
 
-FloatView SafetensorsFile::floats(const std::string& name) const {
+FloatView SafetensorsFile::floats(const std::string& name, FilePass* pass) const {
   require_floating(*this, name);
   FloatView view(at(name).dtype, at(name).bytes);
+  view.offset_ = static_cast<size_t>(view.bytes_.data() - mapping_.get());
   view.mapped_ = true;
+  view.pass_ = pass;
   return view;
 }
 
@@ -241,13 +244,18 @@ std::vector<double> SafetensorsFile::read_f64(const std::string& name) const {
   return values;
 }
 
-void SafetensorsFile::each_piece(const std::function<void(std::span<const std::byte>)>& visit) const {
-  constexpr size_t piece_size = 1 << 22;
-  for (size_t first = 0; first < size_; first += piece_size) {
-    const auto piece = bytes().subspan(first, std::min(piece_size, size_ - first));
-    visit(piece);
-    give_back(piece);
-  }
+/// Visits what is left before `end`, at most a piece, and returns it.
+std::span<const std::byte> FilePass::advance(size_t end) {
+  const auto piece = bytes_.subspan(position_, std::min(piece_size, end - position_));
+  visit_(piece);
+  position_ += piece.size();
+  return piece;
+}
+
+void FilePass::reach(size_t begin, size_t end) {
+  const std::lock_guard lock(mutex_);
+  while (position_ < begin) give_back(advance(begin));
+  while (position_ < end) advance(end);  // the caller, who reads it, gives it back
 }
 
 FloatView::FloatView(std::string_view dtype, std::span<const std::byte> bytes)
@@ -260,9 +268,15 @@ void FloatView::read(size_t first, std::span<float> out) const {
   require(first <= size_ && out.size() <= size_ - first, "values {} to {} asked for, there are {}", first,
           first + out.size(), size_);
   const size_t element = safetensors_element_size(dtype_);
-  const auto piece = bytes_.subspan(first * element, out.size() * element);
-  convert_floating<float>(dtype_, piece, out);
-  if (mapped_) give_back(piece);
+  while (!out.empty()) {
+    const size_t count = std::min(out.size(), piece_size / element), begin = first * element;
+    const auto piece = bytes_.subspan(begin, count * element);
+    if (pass_ != nullptr) pass_->reach(offset_ + begin, offset_ + begin + piece.size());
+    convert_floating<float>(dtype_, piece, out.first(count));
+    if (mapped_) give_back(piece);
+    first += count;
+    out = out.subspan(count);
+  }
 }
 
 std::vector<float> FloatView::all() const {

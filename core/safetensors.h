@@ -8,9 +8,11 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <mutex>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 namespace dw {
@@ -28,6 +30,8 @@ size_t safetensors_element_size(std::string_view dtype);
 /// Can read_f32() convert it? F32, F64, F16 and BF16.
 bool is_floating(std::string_view dtype);
 
+class FilePass;
+
 /// The values of a floating-point array where they lie, in a file or in memory: read piece by piece,
 /// converted. Of a file's, memory that was read is given back at once: reading a large file takes no more
 /// than its pieces.
@@ -41,6 +45,8 @@ class FloatView {
 
   size_t size() const { return size_; }
   bool empty() const { return size_ == 0; }
+  /// Of the first byte, in its file; 0 in memory. Views read in this order read a file from front to back.
+  size_t offset() const { return offset_; }
   /// Values `first`, `first` + 1, ... into `out`. Error: beyond the end.
   void read(size_t first, std::span<float> out) const;
   std::vector<float> all() const;
@@ -48,8 +54,9 @@ class FloatView {
  private:
   std::string dtype_ = "F32";
   std::span<const std::byte> bytes_;
-  size_t size_ = 0;
+  size_t size_ = 0, offset_ = 0;
   bool mapped_ = false;
+  FilePass* pass_ = nullptr;
   friend class SafetensorsFile;
 };
 
@@ -70,14 +77,13 @@ class SafetensorsFile {
   const std::map<std::string, SafetensorsEntry>& entries() const { return entries_; }
   /// Error: no such entry (tells what is there).
   const SafetensorsEntry& at(const std::string& name) const;
-  /// The values of a floating entry (F32, F64, F16, BF16), converted; the view lives as long as the entries.
-  FloatView floats(const std::string& name) const;
+  /// The values of a floating entry (F32, F64, F16, BF16), converted; the view lives as long as the entries,
+  /// and takes `pass` along, which outlives it.
+  FloatView floats(const std::string& name, FilePass* pass = nullptr) const;
   std::vector<float> read_f32(const std::string& name) const { return floats(name).all(); }
   std::vector<double> read_f64(const std::string& name) const;
   /// The whole file, for digests.
   std::span<const std::byte> bytes() const { return {mapping_.get(), size_}; }
-  /// Calls visit(piece) for the whole file in order, without keeping it in memory.
-  void each_piece(const std::function<void(std::span<const std::byte>)>& visit) const;
 
  private:
   SafetensorsFile() = default;
@@ -92,6 +98,30 @@ class SafetensorsFile {
   size_t size_ = 0;
   std::map<std::string, std::string> metadata_;
   std::map<std::string, SafetensorsEntry> entries_;
+};
+
+/// One pass over a whole file, for its digest, that those who read its values take along: what they are about
+/// to read is visited first, with all before it, so that a file read from front to back is read once.
+class FilePass {
+ public:
+  /// `file` outlives the pass. `visit` is given every byte once, in order, in pieces.
+  FilePass(const SafetensorsFile& file, std::function<void(std::span<const std::byte>)> visit)
+      : bytes_(file.bytes()), visit_(std::move(visit)) {}
+  FilePass(const FilePass&) = delete;
+  FilePass& operator=(const FilePass&) = delete;
+
+  /// Bytes [begin, end) will be read now. Safe to call from several threads.
+  void reach(size_t begin, size_t end);
+  /// The rest of the file.
+  void finish() { reach(bytes_.size(), bytes_.size()); }
+
+ private:
+  std::span<const std::byte> advance(size_t end);
+
+  std::span<const std::byte> bytes_;
+  std::function<void(std::span<const std::byte>)> visit_;
+  std::mutex mutex_;
+  size_t position_ = 0;
 };
 
 /// Writes a file atomically; equal arguments give equal bytes. Errors: an entry whose bytes do not fit its

@@ -104,6 +104,41 @@ TEST_CASE("safetensors: floating types convert") {
   CHECK(contains(error_of([&] { file.at("x"); }), "no tensor 'x'; its 4 tensors are: b, d, h, u"));
 }
 
+TEST_CASE("safetensors: a pass sees every byte once and in order, whatever is read meanwhile") {
+  const ScratchFolder folder;
+  std::vector<float> values(2'500'000);  // more than a piece
+  for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i);
+  const std::vector<uint8_t> rest(10, 7);
+  write_safetensors(folder / "f", {},
+                    {{"a", entry_of("F32", {2'500'000}, values)},
+                     {"b", entry_of("F32", {1000}, std::vector(values.begin(), values.begin() + 1000))},
+                     {"c", entry_of("U8", {10}, rest)}});
+  const SafetensorsFile file = SafetensorsFile::open(folder / "f");
+  const size_t data = file.bytes().size() - 10 - 4 * 2'501'000;
+  for (const bool backwards : {false, true}) {
+    CAPTURE(backwards);
+    std::vector<std::byte> seen;
+    FilePass pass(
+        file, [&](std::span<const std::byte> piece) { seen.insert(seen.end(), piece.begin(), piece.end()); });
+    const FloatView a = file.floats("a", &pass), b = file.floats("b", &pass);
+    CHECK(a.offset() == data);
+    CHECK(b.offset() == data + 4 * 2'500'000);
+    CHECK(seen.empty());
+    if (backwards) b.all();
+    std::vector<float> some(100);
+    a.read(50, some);
+    CHECK(some[0] == 50);
+    CHECK(seen.size() == (backwards ? data + 4 * 2'501'000 : data + 4 * 150));
+    CHECK(a.all() == values);
+    CHECK(b.all()[999] == 999);
+    CHECK(seen.size() == data + 4 * 2'501'000);
+    pass.finish();
+    pass.finish();
+    CHECK(std::ranges::equal(seen, file.bytes()));
+  }
+  CHECK(FloatView(values).offset() == 0);
+}
+
 TEST_CASE("safetensors: every kind of lie is an error that says where") {
   const auto one = [](const std::string& fields) { return "{\"w\":{" + fields + "}}"; };
   CHECK(header_error(one(R"("dtype":"F32","shape":[2],"data_offsets":[0,8])")).empty());

@@ -222,6 +222,35 @@ TEST_CASE("ownership: owner and strangers read in one pass are what they are alo
   for (size_t i = 0; i < null.size(); ++i) CHECK(together.strangers[i].successes == null[i].successes);
 }
 
+TEST_CASE("ownership: a large file is read from front to back, whatever the order of the mark's layers") {
+  Mark mark = test::small_mark();
+  mark.layers = {{"z", {512, 512, 3, 3}}, {"a", {512, 512, 3, 3}}};
+  const OwnerKey key = fixed_key();
+  const std::vector<int8_t> payload = payload_of(key.master, key.statement);
+  const Weights weights = test::marked_weights(mark, key, 44);
+  const ScratchFolder folder;
+  save_model(folder / "model", mark, weights);
+  const SafetensorsFile file = SafetensorsFile::open(folder / "model");
+  size_t seen = 0;
+  FilePass pass(file, [&](std::span<const std::byte> piece) { seen += piece.size(); });
+  std::vector<LayerWeights> layers = views(mark, weights);
+  const Reading in_memory = Reader(layers, mark).read(key.master, payload);
+  for (LayerWeights& layer : layers) layer.weights = file.floats(layer.name, &pass);
+  std::vector<size_t> seen_at;
+  const Reading reading =
+      Reader(layers, mark).read(key.master, payload, {&key.statement, 5, 1, [&](uint64_t, uint64_t) {
+                                                        seen_at.push_back(seen);
+                                                      }});
+  REQUIRE(!seen_at.empty());
+  CHECK(seen_at.front() == file.floats("a").offset() + 4 * weights[1].size());
+  CHECK(seen_at.back() == file.floats("z").offset() + 4 * weights[0].size());
+  REQUIRE(reading.layers.size() == 2);
+  CHECK(reading.layers[0].name == "z");
+  CHECK(reading.layers[0].matches.matches == in_memory.layers[0].matches.matches);
+  CHECK(reading.layers[1].matches.matches == in_memory.layers[1].matches.matches);
+  CHECK(reading.matches.matches == in_memory.matches.matches);
+}
+
 TEST_CASE("ownership: a key that does not open the claim is a verdict, not an error") {
   const Mark mark = wrn_mark();
   const Weights weights = test::marked_weights(mark, fixed_key(), 2);

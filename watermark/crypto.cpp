@@ -1,10 +1,12 @@
 #include "watermark/crypto.h"
 
+#include <openssl/evp.h>
 #include <sodium.h>
 
 #include <algorithm>
 #include <bit>
 #include <cstring>
+#include <memory>
 
 #include "kernels/error.h"
 
@@ -20,6 +22,19 @@ crypto_generichash_blake2b_state* state_of(std::span<uint8_t> storage) {
   static_assert(sizeof(crypto_generichash_blake2b_state) <= 384);
   static_assert(alignof(crypto_generichash_blake2b_state) <= 64);
   return reinterpret_cast<crypto_generichash_blake2b_state*>(storage.data());
+}
+
+struct CloseContext {
+  void operator()(EVP_CIPHER_CTX* context) const { ::EVP_CIPHER_CTX_free(context); }
+};
+
+/// OpenSSL's, twice as fast as libsodium's where there is AVX-512. With a library context of its own, which
+/// reads no configuration of the machine's.
+const EVP_CIPHER* chacha20() {
+  static OSSL_LIB_CTX* const library = ::OSSL_LIB_CTX_new();
+  static const EVP_CIPHER* const cipher = ::EVP_CIPHER_fetch(library, "ChaCha20", nullptr);
+  require(cipher != nullptr, "OpenSSL has no ChaCha20");
+  return cipher;
 }
 
 /// libsodium's 64-byte form of a signing key: the seed and the public key.
@@ -81,24 +96,29 @@ Digest Hasher::finish() {
 
 void KeyStream::read(uint64_t offset, std::span<uint8_t> out) const {
   constexpr uint64_t block_size = 64;
-  constexpr uint8_t nonce[crypto_stream_chacha20_ietf_NONCEBYTES] = {};
+  constexpr size_t most_at_once = size_t{1} << 30;  // OpenSSL counts in int
   require(offset <= length && out.size() <= length - offset,
           "key stream: bytes {} to {} asked for, it has {}", offset, offset + out.size(), length);
   if (out.empty()) return;
-  const uint64_t skip = offset % block_size;
-  auto block = static_cast<uint32_t>(offset / block_size);
-  if (skip != 0) {
-    std::array<uint8_t, block_size> first{};
-    ::crypto_stream_chacha20_ietf_xor_ic(first.data(), first.data(), first.size(), nonce, block++,
-                                         key_.bytes().data());
-    const size_t taken = std::min<size_t>(out.size(), block_size - skip);
-    std::memcpy(out.data(), first.data() + skip, taken);
-    wipe(first);
-    out = out.subspan(taken);
-    if (out.empty()) return;
-  }
-  std::memset(out.data(), 0, out.size());
-  ::crypto_stream_chacha20_ietf_xor_ic(out.data(), out.data(), out.size(), nonce, block, key_.bytes().data());
+  const auto block = static_cast<uint32_t>(offset / block_size);
+  std::array<uint8_t, 16> start{};  // the block's number, and the nonce
+  for (size_t i = 0; i < sizeof block; ++i) start[i] = static_cast<uint8_t>(block >> (8 * i));
+  const std::unique_ptr<EVP_CIPHER_CTX, CloseContext> context(::EVP_CIPHER_CTX_new());
+  bool done = context && ::EVP_EncryptInit_ex2(context.get(), chacha20(), key_.bytes().data(), start.data(),
+                                               nullptr) == 1;
+  // The stream is what zeros are encrypted to.
+  const auto next = [&](std::span<uint8_t> bytes) {
+    std::memset(bytes.data(), 0, bytes.size());
+    int written = 0;
+    done = done && ::EVP_EncryptUpdate(context.get(), bytes.data(), &written, bytes.data(),
+                                       static_cast<int>(bytes.size())) == 1;
+  };
+  std::array<uint8_t, block_size> before{};
+  next(std::span(before).first(offset % block_size));
+  wipe(before);
+  for (; !out.empty(); out = out.subspan(std::min(out.size(), most_at_once)))
+    next(out.first(std::min(out.size(), most_at_once)));
+  require(done, "key stream: OpenSSL could not run ChaCha20");
 }
 
 PublicKey public_key_of(const Secret& seed) {

@@ -1,4 +1,5 @@
-// The cryptography of ownership: BLAKE2b-256, a seekable ChaCha20 key stream and Ed25519, over libsodium.
+// The cryptography of ownership: BLAKE2b-256 and Ed25519 over libsodium, a seekable ChaCha20 key stream over
+// OpenSSL.
 // What is hashed, in which order, is written down in docs/formats.md.
 #pragma once
 

@@ -4,6 +4,7 @@
 #include <array>
 #include <bit>
 #include <cmath>
+#include <numeric>
 
 #include "kernels/error.h"
 #include "watermark/carrier.h"
@@ -21,7 +22,8 @@ constexpr size_t most_null_scores = 1 << 23;
 
 /// Adds each weight's signed evidence to the bit that owns it, in order. Bits and signs are taken from a
 /// short run of words first, because that loop vectorises and the scattered sum does not.
-void accumulate(std::span<const uint32_t> words, const float* evidence, uint32_t bits, double* scores) {
+template <typename BitOf>
+void accumulate(std::span<const uint32_t> words, const float* evidence, const BitOf& bit_of, double* scores) {
   constexpr size_t run_length = 256;
   std::array<uint32_t, run_length> bit;
   std::array<float, run_length> value;
@@ -29,10 +31,11 @@ void accumulate(std::span<const uint32_t> words, const float* evidence, uint32_t
     const size_t count = std::min(run_length, words.size() - start);
     for (size_t i = 0; i < count; ++i) {
       const uint32_t word = words[start + i];
-      bit[i] = bit_of_word(word, bits);
+      bit[i] = bit_of(word);
       // A carrier word has its sign where a float has it.
       value[i] = std::bit_cast<float>(std::bit_cast<uint32_t>(evidence[start + i]) ^ (word & 0x80000000U));
     }
+#pragma GCC unroll 4
     for (size_t i = 0; i < count; ++i) scores[bit[i]] += value[i];
   }
 }
@@ -40,11 +43,20 @@ void accumulate(std::span<const uint32_t> words, const float* evidence, uint32_t
 /// The same for weights from `first` on, with the layer's carrier.
 void accumulate(const Carrier& carrier, size_t first, std::span<const float> evidence, uint32_t bits,
                 double* scores) {
+  const bool shifts = std::has_single_bit(bits);  // what bit_of_word() multiplies by
+  const int shift = 31 - std::countr_zero(bits);
   std::array<uint32_t, block_size> buffer;
   for (size_t start = 0; start < evidence.size(); start += block_size) {
     const auto words = std::span(buffer).first(std::min(block_size, evidence.size() - start));
+    const float* const own = evidence.data() + start;
     carrier.words(first + start, words);
-    accumulate(words, evidence.data() + start, bits, scores);
+    if (shifts) {
+      accumulate(
+          words, own, [=](uint32_t word) { return (word & 0x7fffffffU) >> shift; }, scores);
+    } else {
+      accumulate(
+          words, own, [=](uint32_t word) { return bit_of_word(word, bits); }, scores);
+    }
   }
 }
 
@@ -116,8 +128,12 @@ Reader::Reader(std::span<const LayerWeights> layers, const Mark& mark)
     layers_.push_back({given.name, given.shape, given.weights, 0, {}});
     weights += given.weights.size();
   }
+  order_.resize(layers_.size());
+  std::iota(order_.begin(), order_.end(), size_t{0});
+  std::ranges::stable_sort(order_, {}, [&](size_t l) { return layers_[l].weights.offset(); });
   if (weights > most_weighed_once) return;
-  for (Layer& layer : layers_) {
+  for (const size_t l : order_) {
+    Layer& layer = layers_[l];
     std::vector<float> values(layer.weights.size());
     layer.scale = weigh(layer, values);
     layer.evidence = std::move(values);
@@ -136,11 +152,11 @@ double Reader::weigh(const Layer& layer, std::span<float> values) const {
   return scale;
 }
 
-/// Calls visit(layer number, scale, evidence) for each layer, in order.
+/// Calls visit(layer number, scale, evidence) for each layer, in the order of the file.
 template <typename Visit>
 void Reader::each_layer(const Visit& visit) const {
   std::vector<float> buffer;
-  for (size_t l = 0; l < layers_.size(); ++l) {
+  for (const size_t l : order_) {
     const Layer& layer = layers_[l];
     if (layer.evidence.size() == layer.weights.size()) {
       visit(l, layer.scale, std::span<const float>(layer.evidence));
@@ -184,8 +200,9 @@ void Reader::pass(Owner* owner, std::span<const Secret> strangers, std::span<dou
     if (owner == nullptr) return;
     for (size_t j = 0; j < bits; ++j) owner->reading.scores[j] += own[j];
     const Matches alone = count_matches(own, owner->payload);
-    owner->reading.layers.push_back({layer.name, layer.weights.size(), scale, alone, !layer.weights.empty(),
-                                     log2_p_value(alone.matches, alone.readable)});
+    owner->reading.layers[l] = {
+        layer.name, layer.weights.size(),   scale,
+        alone,      !layer.weights.empty(), log2_p_value(alone.matches, alone.readable)};
   });
 }
 
@@ -228,6 +245,7 @@ Reading Reader::read(const Secret& master, std::span<const int8_t> payload,
   Owner owner{master, payload, {}};
   Reading& reading = owner.reading;
   reading.scores.assign(bits, 0.0);
+  reading.layers.resize(layers_.size());
   reading.strangers = run(&owner, strangers);
   reading.matches = count_matches(reading.scores, payload);
   reading.bit_error_rate = static_cast<double>(bits_ - reading.matches.matches) / bits_;

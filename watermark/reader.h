@@ -1,5 +1,6 @@
 // Reads the payload out of weights: no data, no forward pass, no tensors. Weights stream past layer by layer,
-// once for all keys: what is in memory grows with the largest layer, not with the network.
+// once for all keys and as they lie in their file: what is in memory grows with the largest layer, not with
+// the network.
 #pragma once
 
 #include <cstdint>
@@ -94,6 +95,7 @@ class Reader {
   std::vector<BinomialDraw> run(Owner* owner, const Strangers& strangers) const;
 
   std::vector<Layer> layers_;
+  std::vector<size_t> order_;  // of their weights in the file; the mark's in memory
   int bits_ = 0;
   double amplitude_ = 0, tau_ = 0;
 };

@@ -41,8 +41,9 @@ bool is_white_box(const std::string& scheme) {
 
 /// Where the weights come from.
 struct Suspect {
-  std::string name, digest;
+  std::string name;
   size_t tensors = 0;
+  std::function<std::string()> digest;                                   // once, when everything is read
   std::function<const std::vector<int64_t>*(const std::string&)> shape;  // null: no such tensor
   std::function<FloatView(const std::string&)> values;
 
@@ -52,19 +53,25 @@ struct Suspect {
   }
 };
 
+/// Its digest is made of what is read for the verdict, in the same pass.
 Suspect suspect_of(const SafetensorsFile& file) {
-  Hasher hasher;
-  file.each_piece([&](std::span<const std::byte> piece) { hasher.update(piece); });
-  return {file.path().string(), to_hex(hasher.finish()), file.entries().size(),
+  const auto hasher = std::make_shared<Hasher>();
+  const auto pass =
+      std::make_shared<FilePass>(file, [hasher](std::span<const std::byte> piece) { hasher->update(piece); });
+  return {file.path().string(), file.entries().size(),
+          [hasher, pass] {
+            pass->finish();
+            return to_hex(hasher->finish());
+          },
           [&file](const std::string& name) {
             const auto found = file.entries().find(name);
             return found == file.entries().end() ? nullptr : &found->second.shape;
           },
-          [&file](const std::string& name) { return file.floats(name); }};
+          [&file, pass](const std::string& name) { return file.floats(name, pass.get()); }};
 }
 
 Suspect suspect_of(const Model& model, const std::string& name, const std::string& digest) {
-  return {name, digest, model.tensors.size(),
+  return {name, model.tensors.size(), [digest] { return digest; },
           [&model](const std::string& tensor) {
             const ModelTensor* found = model.find(tensor);
             return found == nullptr ? nullptr : &found->shape;
@@ -165,8 +172,7 @@ void judge(Verdict& verdict) {
 }
 
 /// What is known before anything is read; `reason` is set where the key is not the claim's.
-Verdict opened(const Claim& claim, const OwnerKey& key, const std::string& digest,
-               const VerifyOptions& options) {
+Verdict opened(const Claim& claim, const OwnerKey& key, const VerifyOptions& options) {
   Verdict verdict;
   verdict.owner = claim.statement.owner;
   verdict.date = claim.statement.date;
@@ -174,7 +180,6 @@ Verdict opened(const Claim& claim, const OwnerKey& key, const std::string& diges
   verdict.threshold_log2_p = options.threshold_log2_p;
   verdict.null_seed = options.seed;
   verdict.null_uniform_p = std::nan("");
-  verdict.model_digest = digest;
   verdict.claim_digest = claim.file_digest;
   verdict.claim_commitment = to_hex(claim.commitment);
   verdict.key_commitment = to_hex(commitment_of(key.master, key.statement));
@@ -199,12 +204,12 @@ void calibrate(Verdict& verdict, const std::vector<BinomialDraw>& null, const Ve
   verdict.null_uniform_p = binomial_fit_p_value(null, options.seed, verdict.chance);
 }
 
-Verdict verify(const Claim& claim, const OwnerKey& key, const Suspect& suspect,
-               const VerifyOptions& options) {
+Verdict read_and_judge(const Claim& claim, const OwnerKey& key, const Suspect& suspect,
+                       const VerifyOptions& options) {
   check_options(options);
   check_claim(claim, "claim");
   const std::vector<const Mark*> marks = fitting_marks(claim, suspect);
-  Verdict verdict = opened(claim, key, suspect.digest, options);
+  Verdict verdict = opened(claim, key, options);
   verdict.network = marks.front()->network;
   verdict.scheme = marks.front()->scheme;
   verdict.alternatives = options.alternatives * static_cast<double>(marks.size());
@@ -237,6 +242,13 @@ Verdict verify(const Claim& claim, const OwnerKey& key, const Suspect& suspect,
   return verdict;
 }
 
+Verdict verify(const Claim& claim, const OwnerKey& key, const Suspect& suspect,
+               const VerifyOptions& options) {
+  Verdict verdict = read_and_judge(claim, key, suspect, options);
+  verdict.model_digest = suspect.digest();
+  return verdict;
+}
+
 }  // namespace
 
 Verdict verify(const Claim& claim, const OwnerKey& key, const SafetensorsFile& suspect,
@@ -260,7 +272,8 @@ Verdict verify_predictions(const Claim& claim, const OwnerKey& key, const std::f
   require(!marks.empty(),
           "none of the claim's {} marks is a trigger set: only those are read from predictions",
           claim.marks.size());
-  Verdict verdict = opened(claim, key, hex_digest(read_file(predictions)), options);
+  Verdict verdict = opened(claim, key, options);
+  verdict.model_digest = hex_digest(read_file(predictions));
   verdict.network = marks.front()->network;
   verdict.scheme = marks.front()->scheme;
   verdict.alternatives = options.alternatives * static_cast<double>(marks.size());
