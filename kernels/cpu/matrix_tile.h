@@ -36,15 +36,24 @@ void multiply_tiles(Depth outer, Depth inner, Rows rows, const float* left, cons
       for (int v = 0; v < vectors; ++v)
         sum[row][v] = accumulate ? load(result + row * rows.result + v * lanes) : Vector{};
     for (int64_t i = 0; i < outer.count; ++i) {
-      const float* a = left + i * outer.left;
+      // A pointer for every eight rows. Were their distance known, the compiler would make one of them, and
+      // keep an offset for each row: more than there are registers.
+      constexpr int group = 8, groups = (size + group - 1) / group;
+      const float* a[groups];
+      for (int g = 0; g < groups; ++g) {
+        a[g] = left + i * outer.left + g * group * rows.left;
+        asm("" : "+r"(a[g]));  // nothing is known of it any more
+      }
       const float* b = right + i * outer.right;
-      for (int64_t j = 0; j < inner.count; ++j, a += inner.left, b += inner.right) {
+      for (int64_t j = 0; j < inner.count; ++j, b += inner.right) {
         Vector factor[vectors];
         for (int v = 0; v < vectors; ++v) factor[v] = load(b + v * lanes);
+#pragma GCC unroll 32
         for (int row = 0; row < size; ++row) {
-          const float value = a[row * rows.left];
+          const float value = a[row / group][row % group * rows.left];
           for (int v = 0; v < vectors; ++v) sum[row][v] += value * factor[v];
         }
+        for (int g = 0; g < groups; ++g) a[g] += inner.left;
       }
     }
 #pragma GCC unroll 32
