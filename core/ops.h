@@ -87,7 +87,7 @@ struct BatchNormOptions {
 Tensor batch_norm_training(const Tensor& input, const Tensor& weight, const Tensor& bias,
                            const Tensor& running_mean, const Tensor& running_variance,
                            const BatchNormOptions& options, const Tensor& residual = {});
-/// Normalises by the running statistics.
+/// Normalises by the running statistics, which stay as they are.
 Tensor batch_norm_inference(const Tensor& input, const Tensor& weight, const Tensor& bias,
                             const Tensor& running_mean, const Tensor& running_variance,
                             const BatchNormOptions& options, const Tensor& residual = {});
@@ -98,6 +98,12 @@ struct NormalisedSum {
 NormalisedSum batch_norm_training_of_sum(const Tensor& a, const Tensor& b, const Tensor& weight,
                                          const Tensor& bias, const Tensor& running_mean,
                                          const Tensor& running_variance, const BatchNormOptions& options);
+/// Likewise by the running statistics. Without `keep_sum` the sum is not written, and undefined, unless
+/// gradients need it.
+NormalisedSum batch_norm_inference_of_sum(const Tensor& a, const Tensor& b, const Tensor& weight,
+                                          const Tensor& bias, const Tensor& running_mean,
+                                          const Tensor& running_variance, const BatchNormOptions& options,
+                                          bool keep_sum = true);
 struct PoolOptions {
   int64_t kernel = 2, stride = 2, padding = 0;
 };

@@ -87,6 +87,14 @@ void* memory_of(const Tensor& tensor) {
   return tensor.defined() ? tensor.raw_data() : nullptr;
 }
 
+// Where something was added.
+void record_sum(const Tensor& input, const Tensor& addend, const Tensor& sum) {
+  if (!addend.defined()) return;
+  Tape::record("add", {input, addend}, sum, [](const Tensor& gradient, const Needed&) {
+    return Gradients{gradient, gradient};
+  });
+}
+
 // Batch norm in training of input + addend, with a residual behind it; either may be undefined. Returns the
 // sum, or the input where nothing is added.
 NormalisedSum normalise_batch(const Tensor& input, const Tensor& addend, const Tensor& residual,
@@ -117,12 +125,8 @@ NormalisedSum normalise_batch(const Tensor& input, const Tensor& addend, const T
                               .saved_mean = saved_mean.raw_data(),
                               .saved_inverse_deviation = saved_inverse_deviation.raw_data()});
   }
-  if (addend.defined()) {
-    x.input = result.sum.detach();
-    Tape::record("add", {input, addend}, result.sum, [](const Tensor& gradient, const Needed&) {
-      return Gradients{gradient, gradient};
-    });
-  }
+  record_sum(input, addend, result.sum);
+  if (addend.defined()) x.input = result.sum.detach();
   const bool gated_by_output = residual.defined() && options.relu;
   std::vector<Tensor> inputs{result.sum, weight, bias};
   if (residual.defined()) inputs.push_back(residual);
@@ -151,6 +155,62 @@ NormalisedSum normalise_batch(const Tensor& input, const Tensor& addend, const T
                                   .weight_gradient = slopes[1].raw_data(),
                                   .bias_gradient = slopes[2].raw_data()});
         if (with_residual) slopes.push_back(out.defined() ? residual_slope : gradient);
+        return slopes;
+      });
+  return result;
+}
+
+// Batch norm by running statistics of input + addend, with a residual behind it; either may be undefined.
+// Returns the sum too, where it is kept, or the input where nothing is added.
+NormalisedSum normalise_by_statistics(const Tensor& input, const Tensor& addend, const Tensor& residual,
+                                      const Tensor& weight, const Tensor& bias, const Tensor& running_mean,
+                                      const Tensor& running_variance, const BatchNormOptions& options,
+                                      bool keep_sum) {
+  BatchNormInputs x;
+  NormalisedSum result;
+  const bool tracked =
+      Tape::tracks(input) || Tape::tracks(addend) || Tape::tracks(weight) || Tape::tracks(bias);
+  {
+    const NoGrad pause;
+    x = batch_norm_inputs(input, addend, residual, weight, bias, running_mean, running_variance, options);
+    if (!addend.defined())
+      result.sum = input;
+    else if (keep_sum || tracked)
+      result.sum = Tensor::empty_like(x.input);
+    result.out = Tensor::empty_like(x.input);
+    kernels(input.device())
+        .batch_norm_inference(stream_of(input), x.shape,
+                              {.in = x.input.raw_data(),
+                               .addend = memory_of(x.addend),
+                               .sum = addend.defined() ? memory_of(result.sum) : nullptr,
+                               .weight = x.weight.raw_data(),
+                               .bias = x.bias.raw_data(),
+                               .running_mean = running_mean.raw_data(),
+                               .running_variance = running_variance.raw_data(),
+                               .residual = memory_of(x.residual),
+                               .out = result.out.raw_data()});
+  }
+  if (!result.sum.defined()) return result;
+  record_sum(input, addend, result.sum);
+  std::vector<Tensor> inputs{result.sum, weight, bias};
+  if (residual.defined()) inputs.push_back(residual);
+  // With fixed statistics the layer is y = x · scale + shift, and that is all its gradients need.
+  Tape::record(
+      "batch_norm_inference", inputs, result.out,
+      [input = result.sum.detach(), weight, running_mean, running_variance,
+       out = options.relu ? result.out : Tensor(), options,
+       with_residual = residual.defined()](const Tensor& gradient, const Needed&) {
+        const Shape per_channel = input.rank() == 4 ? Shape{1, input.size(1), 1, 1} : Shape{1, input.size(1)};
+        const Tensor incoming = out.defined()
+                                    ? where(greater(out, Tensor::zeros({}, out.dtype(), out.device())),
+                                            gradient, Tensor::zeros({}, out.dtype(), out.device()))
+                                    : gradient;
+        const Tensor inverse = power(add(running_variance, options.epsilon), -0.5);
+        const Tensor normal = (input - running_mean.reshape(per_channel)) * inverse.reshape(per_channel);
+        Gradients slopes{incoming * (weight * inverse).reshape(per_channel),
+                         sum_to(incoming * normal, per_channel).reshape(weight.shape()),
+                         sum_to(incoming, per_channel).reshape(weight.shape())};
+        if (with_residual) slopes.push_back(incoming);
         return slopes;
       });
   return result;
@@ -234,43 +294,16 @@ NormalisedSum batch_norm_training_of_sum(const Tensor& a, const Tensor& b, const
 Tensor batch_norm_inference(const Tensor& input, const Tensor& weight, const Tensor& bias,
                             const Tensor& running_mean, const Tensor& running_variance,
                             const BatchNormOptions& options, const Tensor& residual) {
-  BatchNormInputs x;
-  Tensor out;
-  {
-    const NoGrad pause;
-    x = batch_norm_inputs(input, {}, residual, weight, bias, running_mean, running_variance, options);
-    out = Tensor::empty_like(x.input);
-    kernels(input.device())
-        .batch_norm_inference(stream_of(input), x.shape,
-                              {.in = x.input.raw_data(),
-                               .weight = x.weight.raw_data(),
-                               .bias = x.bias.raw_data(),
-                               .running_mean = running_mean.raw_data(),
-                               .running_variance = running_variance.raw_data(),
-                               .residual = memory_of(x.residual),
-                               .out = out.raw_data()});
-  }
-  std::vector<Tensor> inputs{input, weight, bias};
-  if (residual.defined()) inputs.push_back(residual);
-  // With fixed statistics the layer is y = x · scale + shift, and that is all its gradients need.
-  Tape::record(
-      "batch_norm_inference", inputs, out,
-      [input = input.detach(), weight, running_mean, running_variance, out = options.relu ? out : Tensor(),
-       options, with_residual = residual.defined()](const Tensor& gradient, const Needed&) {
-        const Shape per_channel = input.rank() == 4 ? Shape{1, input.size(1), 1, 1} : Shape{1, input.size(1)};
-        const Tensor incoming = out.defined()
-                                    ? where(greater(out, Tensor::zeros({}, out.dtype(), out.device())),
-                                            gradient, Tensor::zeros({}, out.dtype(), out.device()))
-                                    : gradient;
-        const Tensor inverse = power(add(running_variance, options.epsilon), -0.5);
-        const Tensor normal = (input - running_mean.reshape(per_channel)) * inverse.reshape(per_channel);
-        Gradients slopes{incoming * (weight * inverse).reshape(per_channel),
-                         sum_to(incoming * normal, per_channel).reshape(weight.shape()),
-                         sum_to(incoming, per_channel).reshape(weight.shape())};
-        if (with_residual) slopes.push_back(incoming);
-        return slopes;
-      });
-  return out;
+  return normalise_by_statistics(input, {}, residual, weight, bias, running_mean, running_variance, options,
+                                 true)
+      .out;
+}
+
+NormalisedSum batch_norm_inference_of_sum(const Tensor& a, const Tensor& b, const Tensor& weight,
+                                          const Tensor& bias, const Tensor& running_mean,
+                                          const Tensor& running_variance, const BatchNormOptions& options,
+                                          bool keep_sum) {
+  return normalise_by_statistics(a, b, {}, weight, bias, running_mean, running_variance, options, keep_sum);
 }
 
 Tensor max_pool2d(const Tensor& input, const PoolOptions& options) {

@@ -162,7 +162,6 @@ void add_batch_norms(std::vector<BenchmarkCase>& cases, const NetworkShapes& net
       add("batch_norm_backward", [=](const KernelTable& table, Stream stream, const Memory& m) {
         table.batch_norm_backward(stream, s, backward(m));
       });
-      if (fusion.sum) continue;
       add("batch_norm_inference", [=](const KernelTable& table, Stream stream, const Memory& m) {
         table.batch_norm_inference(stream, s, forward(m));
       });

@@ -216,7 +216,9 @@ KernelCost cost_of(Kernel<&KernelTable::batch_norm_training>, Stream, const Batc
 
 KernelCost cost_of(Kernel<&KernelTable::batch_norm_inference>, Stream, const BatchNormShape& shape,
                    const BatchNormForward& memory) {
-  return batch_norm_cost(shape, {memory.in, memory.residual, memory.out}, nullptr, memory.residual);
+  return batch_norm_cost(
+      shape, {memory.in, memory.addend, memory.addend ? memory.sum : nullptr, memory.residual, memory.out},
+      memory.addend, memory.residual);
 }
 
 KernelCost cost_of(Kernel<&KernelTable::batch_norm_backward>, Stream, const BatchNormShape& shape,

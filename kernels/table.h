@@ -96,8 +96,8 @@ struct BatchNormShape {
 /// Memory of a batch norm: matrices like `in`; weight to saved_inverse_deviation [channels], parameter dtype.
 struct BatchNormForward {
   const void* in = nullptr;
-  const void* addend = nullptr;  ///< null: nothing is added before (always so in inference)
-  void* sum = nullptr;           ///< in + addend, where there is an addend
+  const void* addend = nullptr;  ///< null: nothing is added before
+  void* sum = nullptr;           ///< in + addend, where there is an addend; in inference null: not wanted
   const void *weight = nullptr, *bias = nullptr;
   void *running_mean = nullptr, *running_variance = nullptr;  ///< updated in training, read in inference
   const void* residual = nullptr;                             ///< null: nothing is added behind

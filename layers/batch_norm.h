@@ -29,12 +29,14 @@ class BatchNorm2d : public Module {
     return normalise(input, weight_, bias_, running_mean_, running_variance_, options_, residual);
   }
 
-  /// a + b, and forward of it. Without b, `a` and forward of that.
-  NormalisedSum forward_of_sum(const Tensor& a, const Tensor& b) {
-    if (training() && b.defined())
+  /// a + b, and forward of it. Without b, `a` and forward of that. Without `keep_sum` the sum may be
+  /// undefined.
+  NormalisedSum forward_of_sum(const Tensor& a, const Tensor& b, bool keep_sum = true) {
+    if (!b.defined()) return {a, forward(a)};
+    if (training())
       return batch_norm_training_of_sum(a, b, weight_, bias_, running_mean_, running_variance_, options_);
-    const Tensor sum = b.defined() ? a + b : a;
-    return {sum, forward(sum)};
+    return batch_norm_inference_of_sum(a, b, weight_, bias_, running_mean_, running_variance_, options_,
+                                       keep_sum);
   }
 
  protected:

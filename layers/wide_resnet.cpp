@@ -33,7 +33,7 @@ ResidualBlock::ResidualBlock(int64_t in_channels, int64_t out_channels, int64_t 
 }
 
 ResidualBlock::Summands ResidualBlock::forward(const Summands& input) {
-  const auto [sum, activated] = bn1_.forward_of_sum(input.shortcut, input.residual);
+  const auto [sum, activated] = bn1_.forward_of_sum(input.shortcut, input.residual, !shortcut_);
   const Tensor residual = conv2_(dropout_(bn2_(conv1_(activated))));
   return {shortcut_ ? shortcut_->forward(activated) : sum, residual};
 }
@@ -84,7 +84,7 @@ WideResNet::WideResNet(const Options& options)
 Tensor WideResNet::forward(const Tensor& input) {
   ResidualBlock::Summands value{conv1_(input), {}};
   for (const auto& stage : stages_) value = stage->forward(value);
-  return fc_(global_average_pool(bn1_.forward_of_sum(value.shortcut, value.residual).out));
+  return fc_(global_average_pool(bn1_.forward_of_sum(value.shortcut, value.residual, false).out));
 }
 
 }  // namespace dw

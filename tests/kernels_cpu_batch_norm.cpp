@@ -72,12 +72,18 @@ TEST_CASE_TEMPLATE("CPU batch norm does not depend on the number of threads", T,
 
 TEST_CASE_TEMPLATE("CPU batch norm in inference uses the running statistics", T, float, double) {
   for (const bool relu : {false, true})
-    for (const bool residual : {false, true}) {
-      BatchNormProblem<T> p({.rows = 1, .channels = 19, .relu = relu, .residual = residual});
+    for (const int what : {0, 1, 2, 3, 4, 5}) {
+      const bool residual = what % 2 == 1, sum = what > 1, kept = what < 4;
+      BatchNormProblem<T> p({.rows = 1, .channels = 19, .relu = relu, .addend = sum, .residual = residual});
       const BatchNormProblem<T> before = p;
-      kernels(cpu).batch_norm_inference({cpu, nullptr}, p.shape, p.forward());
+      BatchNormForward memory = p.forward();
+      if (!kept) memory.sum = nullptr;
+      kernels(cpu).batch_norm_inference({cpu, nullptr}, p.shape, memory);
+      if (!kept) CHECK(p.sum == before.sum);
       for (size_t c = 0; c < 19; ++c) {
-        double value = (static_cast<double>(p.in[c]) - static_cast<double>(p.running_mean[c])) /
+        const double in = static_cast<double>(p.in[c]) + (sum ? static_cast<double>(p.addend[c]) : 0);
+        if (sum && kept) CHECK(static_cast<double>(p.sum[c]) == doctest::Approx(in).epsilon(1e-6));
+        double value = (in - static_cast<double>(p.running_mean[c])) /
                            std::sqrt(static_cast<double>(p.running_variance[c]) + p.shape.epsilon) *
                            static_cast<double>(p.weight[c]) +
                        static_cast<double>(p.bias[c]);

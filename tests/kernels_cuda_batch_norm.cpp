@@ -24,9 +24,9 @@ void run_bodies(BatchNormProblem<T>& p) {
   const auto writable = [](void* memory) { return static_cast<T*>(memory); };
 
   std::vector<Moments<A>> moments(partials);
-  const T* normalised = data(f.addend ? f.sum : f.in);
-  launch(tiles.blocks(),
-         MomentsBody<T, width>{tiles, data(f.in), data(f.addend), writable(f.sum), moments.data()});
+  const SummedInput<T, width> summed{data(f.in), data(f.addend), writable(f.sum)};
+  const SummedInput<T, width> normalised{f.addend ? data(f.sum) : data(f.in), nullptr, nullptr};
+  launch(tiles.blocks(), MomentsBody<T, width>{tiles, summed, moments.data()});
   launch(finishing,
          FinishMomentsBody<A>{tiles, moments.data(), A(p.shape.epsilon), A(p.shape.momentum), p.mean.data(),
                               p.inverse_deviation.data(), p.running_mean.data(), p.running_variance.data()});
@@ -121,12 +121,24 @@ TEST_CASE("CUDA batch norm: inference takes the variance as it is given") {
   const std::vector<float> in{1, 2, 3, 4}, mean{1, 1}, variance{4, 9}, weight{2, 3}, bias{0, -10};
   std::vector<float> out(4);
   const RowTiles tiles = row_tiles(2, 2, 1);
-  for_each_block<NormaliseBody<float, 1>::Shared>(
-      {}, tiles.blocks(),
-      NormaliseBody<float, 1>{tiles, in.data(), mean.data(), nullptr, variance.data(), weight.data(),
-                              bias.data(), 0.0F, nullptr, true, out.data()});
+  const auto normalise = [&](const SummedInput<float, 1>& input) {
+    for_each_block<NormaliseBody<float, 1>::Shared>(
+        {}, tiles.blocks(),
+        NormaliseBody<float, 1>{tiles, input, mean.data(), nullptr, variance.data(), weight.data(),
+                                bias.data(), 0.0F, nullptr, true, out.data()});
+  };
+  normalise({in.data(), nullptr, nullptr});
   CHECK(out[0] == doctest::Approx(0));
   CHECK(out[1] == doctest::Approx(0));  // 3 · 1 / 3 − 10, cut off
   CHECK(out[2] == doctest::Approx(2));
   CHECK(out[3] == doctest::Approx(0));
+  const std::vector<float> addend{10, 0, -2, 40};
+  std::vector<float> sum(4, 99);
+  for (float* const kept : {sum.data(), static_cast<float*>(nullptr)}) {
+    normalise({in.data(), addend.data(), kept});
+    CHECK(out[0] == doctest::Approx(10));
+    CHECK(out[2] == doctest::Approx(0));
+    CHECK(out[3] == doctest::Approx(33));
+  }
+  CHECK(sum == std::vector<float>{11, 2, 1, 44});
 }

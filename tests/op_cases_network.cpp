@@ -74,6 +74,14 @@ void add_batch_norms(std::vector<OpCase>& cases) {
                              x[0], x[3], x[1], x[2], statistic(x[0], 0), statistic(x[0], 1), options);
                          return out * sum + square(x[0]);
                        }});
+      for (const bool keep_sum : {true, false})
+        cases.push_back({fmt::format("{} of a sum {}, inference", name, keep_sum ? "kept" : "not kept"),
+                         two_inputs, [options, statistic, keep_sum](const Inputs& x) {
+                           const auto [sum, out] =
+                               batch_norm_inference_of_sum(x[0], x[3], x[1], x[2], statistic(x[0], 0.3),
+                                                           statistic(x[0], 1.7), options, keep_sum);
+                           return keep_sum ? out * sum + square(x[0]) : out;
+                         }});
     }
   }
 }

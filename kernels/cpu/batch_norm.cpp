@@ -143,10 +143,16 @@ void chunk_statistics(TileWidth width, int64_t rows, int64_t channels, const T* 
   }
 }
 
-/// out = (in - mean) · scale + bias + residual, then ReLU.
-template <bool adding, typename T>
-void normalise(const BatchNormShape& shape, Order order, const T* in, const T* means, const T* scales,
-               const T* biases, const T* residual, T* out) {
+/// What is added before: nothing, or an addend, of which the sum is kept or not.
+enum class Before : uint8_t { nothing, addend, addend_kept };
+
+/// out = (in + addend - mean) · scale + bias + residual, then ReLU.
+template <Before before, bool adding, typename T>
+void normalise(const BatchNormShape& shape, Order order, const BatchNormForward& memory, const T* means,
+               const T* scales) {
+  const auto *in = static_cast<const T*>(memory.in), *addend = static_cast<const T*>(memory.addend);
+  const auto *biases = static_cast<const T*>(memory.bias), *residual = static_cast<const T*>(memory.residual);
+  auto *sum = static_cast<T*>(memory.sum), *out = static_cast<T*>(memory.out);
   const Chunks chunks(shape);
   const T floor = shape.relu ? T{0} : -std::numeric_limits<T>::infinity();
   chunks.for_each_tile(order, [&](int64_t chunk, int64_t channel, auto width) {
@@ -156,11 +162,21 @@ void normalise(const BatchNormShape& shape, Order order, const T* in, const T* m
     for (int64_t at = begin; at < end; at += chunks.channels)
 #pragma omp simd
       for (int64_t c = 0; c < width; ++c) {
-        T value = normalised(in[at + c], mean[c], scale[c], bias[c]);
+        T value = in[at + c];
+        if constexpr (before != Before::nothing) value += addend[at + c];
+        if constexpr (before == Before::addend_kept) sum[at + c] = value;
+        value = normalised(value, mean[c], scale[c], bias[c]);
         if constexpr (adding) value += residual[at + c];
         out[at + c] = value < floor ? floor : value;
       }
   });
+}
+
+template <Before before, typename T>
+void normalise(const BatchNormShape& shape, Order order, const BatchNormForward& memory, const T* means,
+               const T* scales) {
+  (memory.residual != nullptr ? normalise<before, true, T>
+                              : normalise<before, false, T>)(shape, order, memory, means, scales);
 }
 
 template <typename T>
@@ -211,11 +227,9 @@ void training(const BatchNormShape& shape, const BatchNormForward& memory) {
       scale.data()[channel] = static_cast<const T*>(memory.weight)[channel] * inverse_deviation;
     }
   });
-  const auto* residual = static_cast<const T*>(memory.residual);
-  (residual != nullptr ? normalise<true, T>
-                       : normalise<false, T>)(shape, Order::backwards, addend != nullptr ? sum : in,
-                                              saved_mean, scale.data(), static_cast<const T*>(memory.bias),
-                                              residual, static_cast<T*>(memory.out));
+  BatchNormForward summed = memory;
+  if (addend != nullptr) summed.in = sum;
+  normalise<Before::nothing>(shape, Order::backwards, summed, saved_mean, scale.data());
 }
 
 template <typename T>
@@ -226,12 +240,11 @@ void inference(const BatchNormShape& shape, const BatchNormForward& memory) {
         static_cast<double>(static_cast<const T*>(memory.weight)[channel]) /
         std::sqrt(static_cast<double>(static_cast<const T*>(memory.running_variance)[channel]) +
                   shape.epsilon));
-  const auto* residual = static_cast<const T*>(memory.residual);
-  (residual != nullptr ? normalise<true, T>
-                       : normalise<false, T>)(shape, Order::forwards, static_cast<const T*>(memory.in),
-                                              static_cast<const T*>(memory.running_mean), scale.data(),
-                                              static_cast<const T*>(memory.bias), residual,
-                                              static_cast<T*>(memory.out));
+  const auto* mean = static_cast<const T*>(memory.running_mean);
+  (memory.addend == nullptr ? normalise<Before::nothing, T>
+   : memory.sum == nullptr
+       ? normalise<Before::addend, T>
+       : normalise<Before::addend_kept, T>)(shape, Order::forwards, memory, mean, scale.data());
 }
 
 /// What stops the gradient on its way to the normalised values: nothing, or a ReLU that was shut, as the

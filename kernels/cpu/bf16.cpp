@@ -109,12 +109,16 @@ void batch_norm_training(Stream stream, const BatchNormShape& shape, const Batch
 void batch_norm_inference(Stream stream, const BatchNormShape& shape, const BatchNormForward& memory) {
   if (shape.dtype != DType::bf16) return wide().batch_norm_inference(stream, shape, memory);
   const int64_t count = shape.rows * shape.channels;
-  const Widened in(stream, memory.in, count), residual(stream, memory.residual, count), out(count);
+  const Widened in(stream, memory.in, count), addend(stream, memory.addend, count),
+      residual(stream, memory.residual, count), sum(memory.sum != nullptr ? count : 0), out(count);
   BatchNormForward in_f32 = memory;
   in_f32.in = in.data();
+  if (memory.addend != nullptr) in_f32.addend = addend.data();
+  if (memory.sum != nullptr) in_f32.sum = sum.data();
   if (memory.residual != nullptr) in_f32.residual = residual.data();
   in_f32.out = out.data();
   wide().batch_norm_inference(stream, as_f32(shape), in_f32);
+  if (memory.addend != nullptr && memory.sum != nullptr) sum.round(stream, memory.sum);
   out.round(stream, memory.out);
 }
 

@@ -30,22 +30,27 @@ void launch(Stream stream, int64_t blocks, const Body& body) {
   check_cuda(cudaGetLastError(), "batch norm kernel");
 }
 
+template <typename T, int width>
+SummedInput<T, width> input_of(const BatchNormForward& memory) {
+  return {static_cast<const T*>(memory.in), static_cast<const T*>(memory.addend),
+          static_cast<T*>(memory.sum)};
+}
+
 void batch_norm_training(Stream stream, const BatchNormShape& shape, const BatchNormForward& memory) {
   if (shape.channels == 0) return;
-  const void* normalised = memory.addend != nullptr ? memory.sum : memory.in;
   dispatch(shape, {memory.in, memory.addend, memory.sum, memory.residual, memory.out},
            [&](auto zero, auto width) {
              using T = decltype(zero);
              using A = ParameterOf<T>;
+             const SummedInput<T, width> input = input_of<T, width>(memory);
+             const SummedInput<T, width> normalised{input.addend != nullptr ? input.sum : input.in, nullptr,
+                                                    nullptr};
              const RowTiles tiles = row_tiles(shape.rows, shape.channels, width);
              const Buffer partial(stream.device, sizeof(Moments<A>) * tiles.chunks * shape.channels);
              auto* moments = static_cast<Moments<A>*>(partial.data());
              auto* mean = static_cast<A*>(memory.saved_mean);
              auto* inverse_deviation = static_cast<A*>(memory.saved_inverse_deviation);
-             launch(stream, tiles.blocks(),
-                    MomentsBody<T, width>{tiles, static_cast<const T*>(memory.in),
-                                          static_cast<const T*>(memory.addend), static_cast<T*>(memory.sum),
-                                          moments});
+             launch(stream, tiles.blocks(), MomentsBody<T, width>{tiles, input, moments});
              launch(stream, finish_blocks(shape.channels),
                     FinishMomentsBody<A>{tiles, moments, static_cast<A>(shape.epsilon),
                                          static_cast<A>(shape.momentum), mean, inverse_deviation,
@@ -53,7 +58,7 @@ void batch_norm_training(Stream stream, const BatchNormShape& shape, const Batch
                                          static_cast<A*>(memory.running_variance)});
              launch(stream, tiles.blocks(),
                     NormaliseBody<T, width>{
-                        tiles, static_cast<const T*>(normalised), mean, inverse_deviation, nullptr,
+                        tiles, normalised, mean, inverse_deviation, nullptr,
                         static_cast<const A*>(memory.weight), static_cast<const A*>(memory.bias), A{0},
                         static_cast<const T*>(memory.residual), shape.relu, static_cast<T*>(memory.out)});
            });
@@ -61,13 +66,15 @@ void batch_norm_training(Stream stream, const BatchNormShape& shape, const Batch
 
 void batch_norm_inference(Stream stream, const BatchNormShape& shape, const BatchNormForward& memory) {
   if (shape.rows == 0 || shape.channels == 0) return;
-  dispatch(shape, {memory.in, memory.residual, memory.out}, [&](auto zero, auto width) {
+  const std::initializer_list<const void*> matrices{memory.in, memory.addend, memory.sum, memory.residual,
+                                                    memory.out};
+  dispatch(shape, matrices, [&](auto zero, auto width) {
     using T = decltype(zero);
     using A = ParameterOf<T>;
     const RowTiles tiles = row_tiles(shape.rows, shape.channels, width);
     launch(stream, tiles.blocks(),
            NormaliseBody<T, width>{
-               tiles, static_cast<const T*>(memory.in), static_cast<const A*>(memory.running_mean), nullptr,
+               tiles, input_of<T, width>(memory), static_cast<const A*>(memory.running_mean), nullptr,
                static_cast<const A*>(memory.running_variance), static_cast<const A*>(memory.weight),
                static_cast<const A*>(memory.bias), static_cast<A>(shape.epsilon),
                static_cast<const T*>(memory.residual), shape.relu, static_cast<T*>(memory.out)});

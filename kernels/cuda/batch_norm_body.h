@@ -41,8 +41,25 @@ struct SumPair {
   }
 };
 
-/// Partial moments of every channel in every chunk: out[chunk · channels + channel]. Where there is an addend
-/// they are those of in + addend, which goes to `sum`.
+/// A matrix, or where there is an addend in + addend, which goes to `sum` unless that is null.
+template <typename T, int width>
+struct SummedInput {
+  const T *in, *addend;
+  T* sum;
+
+  HD Pack<T, width> read(int64_t at) const {
+    using A = ParameterOf<T>;
+    auto value = *reinterpret_cast<const Pack<T, width>*>(in + at);
+    if (addend == nullptr) return value;
+    const auto other = *reinterpret_cast<const Pack<T, width>*>(addend + at);
+    for (int c = 0; c < width; ++c)
+      value.value[c] = static_cast<T>(static_cast<A>(value.value[c]) + static_cast<A>(other.value[c]));
+    if (sum != nullptr) *reinterpret_cast<Pack<T, width>*>(sum + at) = value;
+    return value;
+  }
+};
+
+/// Partial moments of every channel in every chunk: out[chunk · channels + channel].
 template <typename T, int width>
 struct MomentsBody {
   using A = ParameterOf<T>;
@@ -50,8 +67,7 @@ struct MomentsBody {
     Moments<A> entry[block_lanes * width];
   };
   RowTiles tiles;
-  const T *in, *addend;
-  T* sum;
+  SummedInput<T, width> input;
   Moments<A>* out;
 
   HD void operator()(const Block& block, int64_t index, Shared& shared) const {
@@ -72,7 +88,7 @@ struct MomentsBody {
     int count = 0;
     for (int u = 0; u < rows_at_once; ++u)
       if (row + u * tiles.slots < place.row_end) {
-        loaded[u] = read(place, row, u);
+        loaded[u] = input.read((row + u * tiles.slots) * tiles.channels + place.channel);
         ++count;
       }
     for (int c = 0; c < width; ++c) {
@@ -87,17 +103,6 @@ struct MomentsBody {
         }
       moments[c].merge(few);
     }
-  }
-
-  HD Pack<T, width> read(const LanePlace<width>& place, int64_t row, int u) const {
-    const int64_t at = (row + u * tiles.slots) * tiles.channels + place.channel;
-    auto value = *reinterpret_cast<const Pack<T, width>*>(in + at);
-    if (addend == nullptr) return value;
-    const auto other = *reinterpret_cast<const Pack<T, width>*>(addend + at);
-    for (int c = 0; c < width; ++c)
-      value.value[c] = static_cast<T>(static_cast<A>(value.value[c]) + static_cast<A>(other.value[c]));
-    *reinterpret_cast<Pack<T, width>*>(sum + at) = value;
-    return value;
   }
 };
 
@@ -125,14 +130,14 @@ struct FinishMomentsBody {
   }
 };
 
-/// out = (in - mean) · weight · inverse_deviation + bias + residual (unless null), then ReLU. The deviation
-/// comes from `variance` where that is given (inference). `out` may be `in`.
+/// out = (input - mean) · weight · inverse_deviation + bias + residual (unless null), then ReLU. The
+/// deviation comes from `variance` where that is given (inference). `out` may be the input.
 template <typename T, int width>
 struct NormaliseBody {
   using A = ParameterOf<T>;
   struct Shared {};
   RowTiles tiles;
-  const T* in;
+  SummedInput<T, width> input;
   const A *mean, *inverse_deviation, *variance, *weight, *bias;
   A epsilon;
   const T* residual;
@@ -155,7 +160,7 @@ struct NormaliseBody {
         Pack<T, width> pack[rows_at_once] = {}, added[rows_at_once] = {};
         for (int u = 0; u < rows_at_once; ++u)
           if (row + u * tiles.slots < place.row_end) {
-            pack[u] = *reinterpret_cast<const Pack<T, width>*>(in + offset(place, row, u));
+            pack[u] = input.read(offset(place, row, u));
             if (residual)
               added[u] = *reinterpret_cast<const Pack<T, width>*>(residual + offset(place, row, u));
           }

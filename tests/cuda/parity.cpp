@@ -169,8 +169,8 @@ std::vector<std::vector<double>> normalise(Device device, DType dtype) {
       running_mean(device, parameter, channels), running_variance(device, parameter, channels),
       weight_gradient(device, parameter, channels), bias_gradient(device, parameter, channels);
   const Array out(device, dtype, rows * channels), inferred(device, dtype, rows * channels),
-      in_gradient(device, dtype, rows * channels), sum(device, dtype, rows * channels),
-      residual_gradient(device, dtype, rows * channels);
+      inferred_sum(device, dtype, rows * channels), in_gradient(device, dtype, rows * channels),
+      sum(device, dtype, rows * channels), residual_gradient(device, dtype, rows * channels);
   const KernelTable& table = kernels(device);
   const Stream stream = current_stream(device);
   BatchNormForward forward{.in = in.data(),
@@ -185,7 +185,7 @@ std::vector<std::vector<double>> normalise(Device device, DType dtype) {
                            .saved_mean = mean.data(),
                            .saved_inverse_deviation = deviation.data()};
   table.batch_norm_training(stream, shape, forward);
-  forward.addend = nullptr;
+  forward.sum = inferred_sum.data();
   forward.out = inferred.data();
   table.batch_norm_inference(stream, shape, forward);
   table.batch_norm_backward(stream, shape,
@@ -206,6 +206,7 @@ std::vector<std::vector<double>> normalise(Device device, DType dtype) {
           deviation.values(),
           running_mean.values(),
           inferred.values(),
+          inferred_sum.values(),
           running_variance.values(),
           in_gradient.values(),
           weight_gradient.values(),
