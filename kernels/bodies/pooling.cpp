@@ -32,13 +32,14 @@ HD Extent outputs_of(int64_t i, const PoolShape& shape, int64_t out_size) {
   return {first, last + 1 < out_size ? last + 1 : out_size};
 }
 
-template <typename T>
+/// With `winner`, or without where nobody asks.
+template <typename T, bool indexed>
 struct MaxForward {
   PoolShape shape;
   int64_t out_height, out_width;
   const T* in;
   T* out;
-  int64_t* winner;  ///< null where nobody asks
+  int64_t* winner;
 
   /// Windows that do not overlap leave input behind each but the last of a row.
   HD bool may_overrun() const { return shape.stride >= shape.kernel; }
@@ -76,12 +77,12 @@ struct MaxForward {
           const A value = load(from[pixel * shape.channels + c]);
           const bool wins = !(value <= most[c]) & (most[c] == most[c]);  // a NaN wins, and stays
           most[c] = wins ? value : most[c];
-          offset[c] = wins ? static_cast<int32_t>(first + pixel) : offset[c];
+          if constexpr (indexed) offset[c] = wins ? static_cast<int32_t>(first + pixel) : offset[c];
         }
       }
     for (int c = 0; c < width; ++c) out[to + c] = store<T>(most[c]);
-    if (winner == nullptr) return;
-    for (int c = 0; c < width; ++c) winner[to + c] = offset[c];
+    if constexpr (indexed)
+      for (int c = 0; c < width; ++c) winner[to + c] = offset[c];
   }
 };
 
@@ -210,9 +211,12 @@ void max_pool(Stream stream, const PoolShape& shape, const void* in, void* out, 
   check(shape);
   dispatch_floating(shape.dtype, "max_pool", [&](auto zero) {
     using T = decltype(zero);
-    for_each_pixel(stream, shape, shape.out_height(), shape.out_width(),
-                   MaxForward<T>{shape, shape.out_height(), shape.out_width(), static_cast<const T*>(in),
-                                 static_cast<T*>(out), index});
+    const auto run = [&](auto indexed) {
+      for_each_pixel(stream, shape, shape.out_height(), shape.out_width(),
+                     MaxForward<T, indexed>{shape, shape.out_height(), shape.out_width(),
+                                            static_cast<const T*>(in), static_cast<T*>(out), index});
+    };
+    index != nullptr ? run(std::true_type{}) : run(std::false_type{});
   });
 }
 
