@@ -222,11 +222,15 @@ bool in_blocks(int64_t channels) {
 }
 
 /// Whether the pass goes to convolution_direct.cpp, where Winograd filtering does not take it. Forward,
-/// oneDNN is faster with the channels that it has kernels for.
+/// oneDNN is faster with the channels that it has kernels for, and patches of many channels are, where they
+/// are few.
 bool prefers_direct(const ConvShape& s, Pass pass) {
   if (pass == Pass::backward_data || !direct_fits(s)) return false;
-  const bool has_kernels = in_blocks(s.out_channels) && (s.in_channels <= 3 || s.in_channels % 4 == 0);
-  return pass == Pass::backward_weight || is_small(s) || !has_kernels;
+  if (pass == Pass::backward_weight) return true;
+  constexpr int64_t deep = 32;
+  if (is_small(s))
+    return !in_blocks(s.in_channels) || s.in_channels * s.kernel_height * s.kernel_width < deep;
+  return !in_blocks(s.out_channels) || !(s.in_channels <= 3 || s.in_channels % 4 == 0);
 }
 
 /// Whether the pass goes to convolution_patches.cpp, where neither of those takes it: what is small; strided

@@ -149,41 +149,57 @@ void gather_transposed(const Grid& grid, const Tap& tap, int64_t first, int64_t 
   }
 }
 
-/// What convolve computes, from filters as they lie, [outputs][depth], and transposed patches: in panels of
-/// positions, [depth][panel] each. Both are multiplied in parts of a depth that stays in the caches.
+/// Rows [outputs][stride] of a panel's results, `count` positions wide, to where those of a position lie side
+/// by side, `to_stride` floats from one position to the next.
+void scatter_transposed(const float* rows, int64_t outputs, int64_t stride, int64_t count, float* to,
+                        int64_t to_stride) {
+  int64_t output = 0;
+  for (; output + lanes <= outputs; output += lanes)
+    for (int64_t first = 0; first < count; first += lanes) {
+      Vector block[lanes];
+      for (int lane = 0; lane < lanes; ++lane) block[lane] = load(rows + (output + lane) * stride + first);
+      transpose(block);
+      for (int64_t i = 0; i < std::min(lanes, count - first); ++i)
+        store(block[i], to + (first + i) * to_stride + output);
+    }
+  for (; output < outputs; ++output)
+    for (int64_t i = 0; i < count; ++i) to[i * to_stride + output] = rows[output * stride + i];
+}
+
+/// What convolve computes, from filters as they lie, [outputs][depth], and transposed patches: [depth][panel]
+/// for a panel of positions. Every thread gathers those that it multiplies itself, for what another core has
+/// just written comes slowly. The depth is cut into parts that stay in the first-level cache.
 void convolve_few(const Grid& grid, const float* filters, int64_t outputs, float* out) {
-  const int64_t positions = grid.positions(), columns = round_up(positions, lanes), depth = grid.depth();
-  const int64_t longest = std::max<int64_t>(256, patch_floats / columns);
-  const int64_t paired = columns / (2 * lanes) * (2 * lanes);
-  const auto taps = static_cast<int64_t>(grid.taps.size());
-  const Buffer patches = float_buffer(columns * depth), sums = float_buffer(columns * outputs);
+  constexpr int64_t widest = 2 * lanes, longest = 256;
+  const int64_t positions = grid.positions(), depth = grid.depth();
+  const int64_t panels = (positions + widest - 1) / widest, tiles = (outputs + tile_rows - 1) / tile_rows;
+  const int64_t per_thread = widest * (depth + tiles * tile_rows);
+  const Buffer scratch = float_buffer(per_thread * omp_get_max_threads());
 #pragma omp parallel if (positions * depth * outputs > serial_products)
   {
-#pragma omp for collapse(2) schedule(static)
-    for (int64_t column = 0; column < columns; column += lanes)
-      for (int64_t t = 0; t < taps; ++t) {
-        const int64_t panel = column < paired ? 2 * lanes : lanes, within = column % panel;
-        gather_transposed(grid, grid.taps[static_cast<size_t>(t)], column, positions,
-                          floats(patches) + (column - within) * depth + t * grid.from.group * panel + within,
-                          panel);
-      }
-    for (int64_t first = 0; first < depth; first += longest) {
-      const int64_t length = std::min(longest, depth - first);
-#pragma omp for schedule(static) nowait
-      for (int64_t output = 0; output < outputs; output += tile_rows) {
-        const int64_t rows = std::min<int64_t>(tile_rows, outputs - output);
-        float* sum = floats(sums) + output * columns;
-        for_each_panel(columns, [&](int64_t column, auto vectors) {
-          constexpr int width = decltype(vectors)::value;
-          multiply_rows<width>(
-              {length, 1, width * lanes}, {rows, depth, columns}, filters + output * depth + first,
-              floats(patches) + column * depth + first * width * lanes, sum + column, first > 0);
-        });
-        if (first + length < depth) continue;
-        for (int64_t position = 0; position < positions; ++position)
-          for (int64_t row = 0; row < rows; ++row)
-            out[position * outputs + output + row] = sum[row * columns + position];
-      }
+    float* patches = floats(scratch) + per_thread * omp_get_thread_num();
+    float* sums = patches + widest * depth;
+    const int64_t end = (omp_get_thread_num() + 1) * panels * tiles / omp_get_num_threads();
+    int64_t item = omp_get_thread_num() * panels * tiles / omp_get_num_threads();
+    while (item < end) {
+      const int64_t panel = item / tiles, tile = item % tiles, count = std::min(tiles - tile, end - item);
+      const int64_t first = panel * widest, own = std::min(widest, positions - first);
+      const int64_t output = tile * tile_rows, rows = std::min(count * tile_rows, outputs - output);
+      for_each_panel(round_up(own, lanes), [&](int64_t, auto vectors) {
+        constexpr int64_t width = decltype(vectors)::value * lanes;
+        float* to = patches;
+        for (const Tap& tap : grid.taps) {
+          for (int64_t beside = 0; beside < width; beside += lanes)
+            gather_transposed(grid, tap, first + beside, positions, to + beside, width);
+          to += grid.from.group * width;
+        }
+        for (int64_t at = 0; at < depth; at += longest)
+          multiply_rows<decltype(vectors)::value>({std::min(longest, depth - at), 1, width},
+                                                  {rows, depth, width}, filters + output * depth + at,
+                                                  patches + at * width, sums, at > 0);
+        scatter_transposed(sums, rows, width, own, out + first * outputs + output, outputs);
+      });
+      item += count;
     }
   }
 }

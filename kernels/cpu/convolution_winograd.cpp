@@ -2,8 +2,8 @@
 // 1/4 of the products of the definition at stride 1 and 9/16 at stride 2, at about twice its rounding error.
 // Tiles are transformed, multiplied and transformed back in blocks that stay in the caches. Floor: 4.5
 // (stride 2: 10.125) · outputs of a channel · channels in · channels out flops a pass at the machine's rate,
-// and few channels: input and output once at its bandwidth. Blocks depend on the shape alone and are summed
-// in order, so the thread count changes no bit.
+// and few channels: input and output once at its bandwidth. Every tile is computed alike in whatever block,
+// and what is summed over blocks is cut by the shape alone, so the thread count changes no bit.
 #include "kernels/cpu/convolution_winograd.h"
 
 #include <omp.h>
@@ -173,7 +173,8 @@ template <typename Pass, typename Read>
 void convolve(int64_t batch, const Images<const float>& in, const Read& read, const Images<float>& out) {
   constexpr int64_t few_tiles = 128, many_filters = 1 << 16;
   const Tiling tiling(batch, out.height, out.width, out.step,
-                      Pass::Window::to * Pass::Window::to * (in.channels + out.channels));
+                      Pass::Window::to * Pass::Window::to * (in.channels + out.channels),
+                      omp_get_max_threads());
   if (tiling.tiles <= few_tiles && in.channels * out.channels >= many_filters)
     convolve_panels<Pass>(tiling, in, read, out);
   else
@@ -217,12 +218,12 @@ bool winograd_fits(const ConvShape& s) {
     return false;
   // With fewer positions than these, transforming the filters costs more than it saves; with fewer filters,
   // transforming the tiles of stride 2.
-  constexpr int64_t some_positions = 256, many_positions = 512, few_filters = 1 << 14,
-                    least_strided = 1 << 11;
+  constexpr int64_t some_positions = 256, many_positions = 512, strided_positions = 1024,
+                    few_filters = lanes == 16 ? 1 << 13 : 1 << 14, least_strided = 1 << 11;
   const int64_t positions = s.batch * s.out_height() * s.out_width();
   const int64_t filters = s.in_channels * s.out_channels;
-  return (positions >= many_positions || (positions >= some_positions && filters <= few_filters)) &&
-         (is_unit || filters >= least_strided);
+  if (is_two) return positions >= strided_positions && filters >= least_strided;
+  return positions >= many_positions || (positions >= some_positions && filters <= few_filters);
 }
 
 void winograd_forward(const ConvShape& s, const float* in, const float* weight, float* out) {

@@ -134,8 +134,9 @@ void sum_by_channels(const FilterGradient<Stride>& g) {
 template <typename Stride>
 void backward_weight(const ConvShape& s, const float* in, const float* out_gradient, float* weight_gradient) {
   constexpr int64_t tile = Stride::Output::to, side = Stride::Input::to;
+  constexpr int64_t many_threads = 8;  // whatever there are: blocks are summed
   const Tiling tiling(s.batch, s.out_height(), s.out_width(), tile,
-                      side * side * (s.in_channels + s.out_channels));
+                      side * side * (s.in_channels + s.out_channels), many_threads);
   const FilterGradient<Stride> gradient{
       {in, s.in_height, s.in_width, s.in_channels, tile * s.stride, s.padding},
       {out_gradient, s.out_height(), s.out_width(), s.out_channels, tile},

@@ -38,15 +38,14 @@ struct TilePosition {
 struct Tiling {
   int64_t down, across, tiles, blocks;
 
-  /// `floats` are those of a transformed tile.
-  Tiling(int64_t batch, int64_t height, int64_t width, int64_t tile_size, int64_t floats)
+  /// `floats` are those of a transformed tile; `threads` get equal numbers of blocks, if there are enough.
+  Tiling(int64_t batch, int64_t height, int64_t width, int64_t tile_size, int64_t floats, int64_t threads)
       : down((height + tile_size - 1) / tile_size),
         across((width + tile_size - 1) / tile_size),
         tiles(batch * down * across) {
-    // Small enough for the caches, and enough of equal size for many threads, but no less than a product
-    // takes.
+    // Small enough for the caches, but no less than a product takes.
     const int64_t fitting = (1 << 20) / (4 * floats);
-    const int64_t enough = (tiles / std::clamp<int64_t>(fitting, 48, 96) / 8 + 1) * 8;
+    const int64_t enough = (tiles / std::clamp<int64_t>(fitting, 48, 96) / threads + 1) * threads;
     blocks = std::clamp<int64_t>(tiles / 4, 1, enough);
   }
 
