@@ -168,9 +168,9 @@ void scatter_transposed(const float* rows, int64_t outputs, int64_t stride, int6
 
 /// What convolve computes, from filters as they lie, [outputs][depth], and transposed patches: [depth][panel]
 /// for a panel of positions. Every thread gathers those that it multiplies itself, for what another core has
-/// just written comes slowly. The depth is cut into parts that stay in the first-level cache.
+/// just written comes slowly.
 void convolve_few(const Grid& grid, const float* filters, int64_t outputs, float* out) {
-  constexpr int64_t widest = 2 * lanes, longest = 256;
+  constexpr int64_t widest = 2 * lanes;
   const int64_t positions = grid.positions(), depth = grid.depth();
   const int64_t panels = (positions + widest - 1) / widest, tiles = (outputs + tile_rows - 1) / tile_rows;
   const int64_t per_thread = widest * (depth + tiles * tile_rows);
@@ -193,10 +193,12 @@ void convolve_few(const Grid& grid, const float* filters, int64_t outputs, float
             gather_transposed(grid, tap, first + beside, positions, to + beside, width);
           to += grid.from.group * width;
         }
-        for (int64_t at = 0; at < depth; at += longest)
-          multiply_rows<decltype(vectors)::value>({std::min(longest, depth - at), 1, width},
-                                                  {rows, depth, width}, filters + output * depth + at,
-                                                  patches + at * width, sums, at > 0);
+        // No more rows at once than two vectors take: filters often lie powers of two apart, and more of them
+        // would not find room in the first-level cache.
+        for (int64_t row = 0; row < rows; row += tile_rows)
+          multiply_rows<decltype(vectors)::value>(
+              {depth, 1, width}, {std::min<int64_t>(tile_rows, rows - row), depth, width},
+              filters + (output + row) * depth, patches, sums + row * width);
         scatter_transposed(sums, rows, width, own, out + first * outputs + output, outputs);
       });
       item += count;
