@@ -32,14 +32,19 @@ HD Extent outputs_of(int64_t i, const PoolShape& shape, int64_t out_size) {
   return {first, last + 1 < out_size ? last + 1 : out_size};
 }
 
-/// With `winner`, or without where nobody asks.
-template <typename T, bool indexed>
+/// Whether `value` takes the place of the largest so far: a NaN does, and stays.
+template <typename A>
+HD bool exceeds(A value, A most) {
+  return !(value <= most) & (most == most);
+}
+
+template <typename T>
 struct MaxForward {
   PoolShape shape;
   int64_t out_height, out_width;
   const T* in;
   T* out;
-  int64_t* winner;
+  int64_t* winner;  ///< null where nobody asks
 
   /// Windows that do not overlap leave input behind each but the last of a row.
   HD bool may_overrun() const { return shape.stride >= shape.kernel; }
@@ -75,14 +80,14 @@ struct MaxForward {
 #pragma omp simd
         for (int c = 0; c < width; ++c) {
           const A value = load(from[pixel * shape.channels + c]);
-          const bool wins = !(value <= most[c]) & (most[c] == most[c]);  // a NaN wins, and stays
+          const bool wins = exceeds(value, most[c]);
           most[c] = wins ? value : most[c];
-          if constexpr (indexed) offset[c] = wins ? static_cast<int32_t>(first + pixel) : offset[c];
+          offset[c] = wins ? static_cast<int32_t>(first + pixel) : offset[c];
         }
       }
     for (int c = 0; c < width; ++c) out[to + c] = store<T>(most[c]);
-    if constexpr (indexed)
-      for (int c = 0; c < width; ++c) winner[to + c] = offset[c];
+    if (winner == nullptr) return;
+    for (int c = 0; c < width; ++c) winner[to + c] = offset[c];
   }
 };
 
@@ -162,6 +167,20 @@ struct ScatterBackward {
   }
 };
 
+/// Blocks of a body for the channels of a pixel. A block may have up to `spare` channels too many: they are
+/// the next pixel's, which computes them again.
+template <typename Body>
+HD [[gnu::always_inline]] inline void for_each_block(const Body& body, int64_t image, int64_t y, int64_t x,
+                                                     int64_t channels, int64_t spare) {
+  int64_t channel = 0;
+  for (; channel + 16 <= channels; channel += 16) body.template block<16>(image, y, x, channel);
+  for (; channel < channels && channel + 8 <= channels + spare; channel += 8)
+    body.template block<8>(image, y, x, channel);
+  for (; channel + 4 <= channels; channel += 4) body.template block<4>(image, y, x, channel);
+  for (; channel + 2 <= channels; channel += 2) body.template block<2>(image, y, x, channel);
+  for (; channel < channels; ++channel) body.template block<1>(image, y, x, channel);
+}
+
 /// Blocks of a body for every pixel and channel of [image, height, width, channels].
 template <typename Body>
 struct PixelTask {
@@ -175,20 +194,75 @@ struct PixelTask {
       body.template block<1>(row / height, row % height, x, channel);
     } else {
       const int64_t image = index / height, y = index % height;
-      for (int64_t x = 0; x < width; ++x) {
-        int64_t channel = 0;
-        for (; channel + 16 <= channels; channel += 16) body.template block<16>(image, y, x, channel);
-        // Channels too many in a block are the next pixel's, which computes them again.
-        const int64_t spare = body.may_overrun() && x + 1 < width ? std::min<int64_t>(channels, 3) : 0;
-        const int64_t end = channels + spare;
-        for (; channel < channels && channel + 8 <= end; channel += 8)
-          body.template block<8>(image, y, x, channel);
-        for (; channel + 4 <= channels; channel += 4) body.template block<4>(image, y, x, channel);
-        for (; channel + 2 <= channels; channel += 2) body.template block<2>(image, y, x, channel);
-        for (; channel < channels; ++channel) body.template block<1>(image, y, x, channel);
-      }
+      for (int64_t x = 0; x < width; ++x)
+        for_each_block(body, image, y, x, channels,
+                       body.may_overrun() && x + 1 < width ? std::min<int64_t>(channels, 3) : 0);
     }
   }
+};
+
+/// Maximum pooling without indices on the CPU, a task per row of outputs: first the maxima of the rows of the
+/// windows, whole rows at a time, then those of their columns.
+template <typename T>
+struct MaxRowTask {
+  using A = Arithmetic<T>;
+  static constexpr int64_t room = 4096;  ///< values of a row, or of a part of it
+
+  PoolShape shape;
+  int64_t out_height, out_width;
+  const T* in;
+  T* out;
+
+  /// Inputs of a row that are kept at a time.
+  int64_t fitting() const { return room / std::max<int64_t>(shape.channels, 1); }
+
+  void operator()(int64_t index) const {
+    const int64_t image = index / out_height, y = index % out_height;
+    const Extent rows = inputs_of(y, shape, shape.height);
+    const int64_t part = (fitting() - shape.kernel) / shape.stride + 1;
+    A most[room + 16];
+    for (int64_t first = 0; first < out_width; first += part) {
+      const int64_t last = std::min(first + part, out_width) - 1;
+      const int64_t begin = inputs_of(first, shape, shape.width).begin;
+      const int64_t count = (inputs_of(last, shape, shape.width).end - begin) * shape.channels;
+      const T* from = in + ((image * shape.height + rows.begin) * shape.width + begin) * shape.channels;
+      for (int64_t i = 0; i < count; ++i) most[i] = load(from[i]);
+      for (int64_t row = rows.begin + 1; row < rows.end; ++row) {
+        from += shape.width * shape.channels;
+        for (int64_t i = 0; i < count; ++i) {
+          const A value = load(from[i]);
+          most[i] = exceeds(value, most[i]) ? value : most[i];
+        }
+      }
+      std::fill_n(most + count, 16, A(0));
+      const Columns columns{*this, most - begin * shape.channels};
+      for (int64_t x = first; x <= last; ++x)
+        for_each_block(columns, image, y, x, shape.channels,
+                       x < last ? std::min<int64_t>(shape.channels, 3) : 0);
+    }
+  }
+
+ private:
+  struct Columns {
+    const MaxRowTask& task;
+    const A* row;  ///< maxima of the rows, as if from the row's first input on
+
+    template <int width>
+    void block(int64_t image, int64_t y, int64_t x, int64_t channel) const {
+      const int64_t channels = task.shape.channels;
+      const Extent columns = inputs_of(x, task.shape, task.shape.width);
+      const A* from = row + columns.begin * channels + channel;
+      A most[width];
+      for (int c = 0; c < width; ++c) most[c] = from[c];
+      for (int64_t column = columns.begin + 1; column < columns.end; ++column) {
+        from += channels;
+#pragma omp simd
+        for (int c = 0; c < width; ++c) most[c] = exceeds(from[c], most[c]) ? from[c] : most[c];
+      }
+      T* to = task.out + ((image * task.out_height + y) * task.out_width + x) * channels + channel;
+      for (int c = 0; c < width; ++c) to[c] = store<T>(most[c]);
+    }
+  };
 };
 
 void check(const PoolShape& shape) {
@@ -211,12 +285,17 @@ void max_pool(Stream stream, const PoolShape& shape, const void* in, void* out, 
   check(shape);
   dispatch_floating(shape.dtype, "max_pool", [&](auto zero) {
     using T = decltype(zero);
-    const auto run = [&](auto indexed) {
-      for_each_pixel(stream, shape, shape.out_height(), shape.out_width(),
-                     MaxForward<T, indexed>{shape, shape.out_height(), shape.out_width(),
-                                            static_cast<const T*>(in), static_cast<T*>(out), index});
-    };
-    index != nullptr ? run(std::true_type{}) : run(std::false_type{});
+    const auto* from = static_cast<const T*>(in);
+    auto* to = static_cast<T*>(out);
+    const int64_t height = shape.out_height(), width = shape.out_width();
+    if constexpr (!on_cuda) {
+      const MaxRowTask<T> task{shape, height, width, from, to};
+      if (index == nullptr && task.fitting() >= shape.kernel) {
+        for_each_index(stream, shape.batch * height, task, width * shape.channels * shape.kernel);
+        return;
+      }
+    }
+    for_each_pixel(stream, shape, height, width, MaxForward<T>{shape, height, width, from, to, index});
   });
 }
 

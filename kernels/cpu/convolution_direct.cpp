@@ -89,17 +89,17 @@ MetRows rows_met(const ConvShape& s, int64_t y) {
 /// Filters of folded outputs in panels: [panel][down][window][panel's columns].
 void pack_filters(const Folded& f, const float* weight, float* packed) {
   const ConvShape& s = f.s;
+  const int64_t row = s.kernel_width * s.in_channels;
   for_each_panel(f.columns, [&](int64_t first, auto vectors) {
-    for (int64_t ky = 0; ky < s.kernel_height; ++ky)
-      for (int64_t at = 0; at < f.window; ++at)
-        for (int64_t column = first; column < first + vectors * lanes; ++column) {
-          const int64_t within = at - column / s.out_channels * s.stride * s.in_channels;
-          const bool met = column < f.used && within >= 0 && within < s.kernel_width * s.in_channels;
-          *packed++ =
-              met ? weight[(column % s.out_channels * s.kernel_height + ky) * s.kernel_width * s.in_channels +
-                           within]
-                  : 0.0F;
-        }
+    constexpr int64_t width = decltype(vectors)::value * lanes;
+    std::fill_n(packed, s.kernel_height * f.window * width, 0.0F);
+    for (int64_t column = first; column < std::min(first + width, f.used); ++column) {
+      const float* from = weight + column % s.out_channels * s.kernel_height * row;
+      float* to = packed + column / s.out_channels * s.stride * s.in_channels * width + column - first;
+      for (int64_t ky = 0; ky < s.kernel_height; ++ky, to += f.window * width)
+        for (int64_t at = 0; at < row; ++at) to[at * width] = *from++;
+    }
+    packed += s.kernel_height * f.window * width;
   });
 }
 
