@@ -83,10 +83,12 @@ void convert_floating(std::string_view dtype, std::span<const std::byte> bytes, 
 
 /// Of a file's mapping, which is private and read-only: what is touched again is read from the file again.
 void give_back(std::span<const std::byte> mapped) {
-  const auto page = static_cast<uintptr_t>(::sysconf(_SC_PAGESIZE));
-  const uintptr_t begin = (reinterpret_cast<uintptr_t>(mapped.data()) + page - 1) / page * page;
-  const uintptr_t end = reinterpret_cast<uintptr_t>(mapped.data() + mapped.size()) / page * page;
-  if (begin < end) ::madvise(reinterpret_cast<void*>(begin), end - begin, MADV_DONTNEED);
+  const auto page = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
+  const auto begin = reinterpret_cast<uintptr_t>(mapped.data()), end = begin + mapped.size();
+  const size_t before = (page - begin % page) % page, behind = end % page;  // of pages that others share
+  if (mapped.size() <= before + behind) return;
+  const auto whole = mapped.subspan(before, mapped.size() - before - behind);
+  ::madvise(const_cast<std::byte*>(whole.data()), whole.size(), MADV_DONTNEED);
 }
 
 void require_floating(const SafetensorsFile& file, const std::string& name) {

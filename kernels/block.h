@@ -135,7 +135,7 @@ class Block {
     T* own = lanes.value;
     for (int lane = 0; lane < block_lanes; ++lane) own[lane] = identity;
     // A tile of lanes at a time, whose values then stay in registers; and few rows, which stay in the cache.
-    constexpr int64_t tile = 32, most = 16 * block_lanes;
+    constexpr int64_t tile = 32, most = int64_t{16} * block_lanes;
     for (int64_t start = 0; start < count; start += most) {
       const int64_t end = start + most < count ? start + most : count;
       for (int64_t first = 0; first < block_lanes; first += tile) {

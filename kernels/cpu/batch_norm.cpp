@@ -1,8 +1,8 @@
 // Batch normalisation on the CPU, with ReLU and the additions of residual networks in the same passes. Floor,
-// in times rows · channels · element size, each matrix once: forward 2 (input, output), an addend 2 more, a
-// residual 1; backward 3 (out_gradient, input, in_gradient), with a residual 5, adding to a gradient 1 more.
-// Memory binds; training reads its input twice, backward also out_gradient. Second passes run backwards: they
-// begin where the caches are warm.
+// in times rows · channels · element size, each matrix once: forward 2 (input, output), an addend 2 more (1
+// where its sum is not wanted), a residual 1; backward 3 (out_gradient, input, in_gradient), with a residual
+// 5, adding to a gradient 1 more. Memory binds; training reads its input twice, backward also out_gradient.
+// Second passes run backwards: they begin where the caches are warm.
 //
 // Rows are cut into chunks that fit the first-level cache, whose size depends on the shape alone; their sums
 // are combined in order and in double, so the thread count changes no bit. Variances are taken around the

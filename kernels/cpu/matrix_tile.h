@@ -38,9 +38,9 @@ void multiply_tiles(Depth outer, Depth inner, Rows rows, const float* left, cons
     for (int64_t i = 0; i < outer.count; ++i) {
       // A pointer for every eight rows. Were their distance known, the compiler would make one of them, and
       // keep an offset for each row: more than there are registers.
-      constexpr int group = 8, groups = (size + group - 1) / group;
+      constexpr int64_t group = 8, groups = (size + group - 1) / group;
       const float* a[groups];
-      for (int g = 0; g < groups; ++g) {
+      for (int64_t g = 0; g < groups; ++g) {
         a[g] = left + i * outer.left + g * group * rows.left;
         asm("" : "+r"(a[g]));  // nothing is known of it any more
       }
@@ -53,7 +53,7 @@ void multiply_tiles(Depth outer, Depth inner, Rows rows, const float* left, cons
           const float value = a[row / group][row % group * rows.left];
           for (int v = 0; v < vectors; ++v) sum[row][v] += value * factor[v];
         }
-        for (int g = 0; g < groups; ++g) a[g] += inner.left;
+        for (int64_t g = 0; g < groups; ++g) a[g] += inner.left;
       }
     }
 #pragma GCC unroll 32

@@ -76,6 +76,13 @@ HD inline float pull_at(const MatchingArguments& a, int32_t entry) {
 struct MatchingBody {
   MatchingArguments a;
 
+  /// Of one bit: prefix sums of its histogram, and squares of what is missing at the knots.
+  struct Comparison {
+    int64_t below[histogram_bins];
+    double squares[knot_count];
+    LaneValues<int64_t> lanes;
+  };
+
   struct Shared {
     LaneValues<double> sums;
     union {
@@ -83,11 +90,7 @@ struct MatchingBody {
       uint32_t bins[most_bits_in_a_block * histogram_bins];
       float pulls[most_bits_in_a_block * histogram_bins];  // one for each bit and place
       LaneValues<Flow> flow;
-      struct {
-        int64_t below[histogram_bins];
-        double squares[knot_count];
-        LaneValues<int64_t> lanes;
-      } bit;
+      Comparison bit;
     };
   };
 
