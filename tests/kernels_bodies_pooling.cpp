@@ -21,9 +21,22 @@ void for_each_pair(const PoolShape& s, const Body& body) {
 }
 
 const PoolShape shapes[] = {
-    {2, 8, 6, 3, 2, 2, 0}, {2, 7, 9, 5, 3, 2, 1}, {1, 5, 5, 130, 3, 1, 1}, {3, 4, 4, 64, 4, 4, 0},
-    {1, 9, 8, 2, 2, 3, 0}, {0, 4, 4, 3, 2, 2, 0}, {1, 1, 1, 1, 1, 1, 0},   {2, 6, 5, 70, 4, 3, 2},
-    {2, 8, 6, 6, 2, 2, 0}, {1, 7, 9, 6, 3, 3, 1}, {1, 6, 3, 6, 3, 1, 1},   {2, 5, 7, 13, 2, 3, 0},
+    {2, 8, 6, 3, 2, 2, 0},
+    {2, 7, 9, 5, 3, 2, 1},
+    {1, 5, 5, 130, 3, 1, 1},
+    {3, 4, 4, 64, 4, 4, 0},
+    {1, 9, 8, 2, 2, 3, 0},
+    {0, 4, 4, 3, 2, 2, 0},
+    {1, 1, 1, 1, 1, 1, 0},
+    {2, 6, 5, 70, 4, 3, 2},
+    {2, 8, 6, 6, 2, 2, 0},
+    {1, 7, 9, 6, 3, 3, 1},
+    {1, 6, 3, 6, 3, 1, 1},
+    {2, 5, 7, 13, 2, 3, 0},
+    // Rows too long to be kept whole, and windows too wide.
+    {1, 3, 70, 64, 3, 2, 1},
+    {1, 3, 9, 1000, 2, 1, 0},
+    {1, 4, 4, 1500, 3, 1, 1},
 };
 
 TEST_CASE("bodies: pooling and its gradients match plain loops") {
@@ -87,6 +100,14 @@ TEST_CASE("bodies: maximum pooling keeps a NaN and takes the first of equals") {
                              static_cast<int64_t*>(index.data()));
     check_close(out.values(), {NAN, 5}, 0);
     CHECK(index.values() == std::vector<double>{1, 0});
+    for (const int rotation : {0, 1, 2, 3}) {  // a NaN in every place, of a window of its own
+      std::vector<double> values{1, 2, 3, 4};
+      values[static_cast<size_t>(rotation)] = NAN;
+      const TestArray one(device, DType::f32, {4}, values), most(device, DType::f32, {1}, {0});
+      kernels(device).max_pool(current_stream(device), {1, 2, 2, 1, 2, 2, 0}, one.data(), most.data(),
+                               nullptr);
+      check_close(most.values(), {NAN}, 0);
+    }
   });
 }
 

@@ -144,8 +144,8 @@ const std::vector<ConvShape> shapes = {
     {6, 48, 9, 9, 32, 3, 3, 1, 2, 1, 1},
     {40, 16, 5, 6, 16, 3, 3, 1, 1, 1, 1},
     {70, 64, 3, 3, 64, 3, 3, 1, 1, 1, 1},
-    {8, 32, 17, 16, 80, 3, 3, 2, 1, 1, 1},
-    {9, 64, 18, 23, 32, 3, 3, 2, 1, 1, 1},
+    {15, 32, 17, 16, 80, 3, 3, 2, 1, 1, 1},
+    {10, 64, 18, 23, 32, 3, 3, 2, 1, 1, 1},
     {16, 64, 17, 16, 64, 3, 3, 2, 1, 1, 1},
     // Large enough for oneDNN.
     {16, 3, 32, 32, 64, 3, 3, 1, 1, 1, 1},
@@ -166,7 +166,7 @@ const std::vector<ConvShape> shapes = {
 
 // So many filters for their tiles that each panel of them is transformed where it is multiplied.
 const std::vector<ConvShape> many_filters = {{33, 256, 4, 4, 272, 3, 3, 1, 1, 1, 1},
-                                             {33, 256, 7, 8, 272, 3, 3, 2, 1, 1, 1}};
+                                             {66, 256, 7, 8, 272, 3, 3, 2, 1, 1, 1}};
 
 template <typename T, By by = By::table>
 void check_one(ConvShape s, double bound) {
