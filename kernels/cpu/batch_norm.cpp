@@ -19,7 +19,7 @@ namespace dw::cpu_backend {
 namespace {
 
 constexpr int64_t chunk_elements = 8192;
-constexpr int64_t serial_elements = 65536;  ///< below this, waking the other threads costs more than it saves
+constexpr int64_t serial_elements = 16384;  ///< below this, waking the other threads costs more than it saves
 
 /// Channels that are treated together: `capacity` of them, known to the compiler, or fewer.
 template <int most, bool exact>
@@ -67,7 +67,7 @@ struct Chunks {
   template <typename Body>
   void for_each_channel_block(Body&& body) const {
     constexpr int64_t block = 64;
-#pragma omp parallel for if (channels > block && count * channels > serial_elements / 2)
+#pragma omp parallel for if (channels > block && count * channels > 2 * serial_elements)
     for (int64_t channel = 0; channel < channels; channel += block)
       body(channel, Width<block, false>{std::min(block, channels - channel)});
   }

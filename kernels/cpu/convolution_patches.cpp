@@ -9,6 +9,7 @@
 #include <omp.h>
 
 #include <algorithm>
+#include <limits>
 #include <vector>
 
 #include "kernels/cpu/float_buffer.h"
@@ -126,16 +127,28 @@ bool are_few(const Grid& grid, int64_t outputs) {
          grid.from.group % lanes == 0;
 }
 
-/// What a tap sees from a vector of positions, those from `first` on: [channels][positions], rows `stride`
-/// floats apart. Zeros where there is no pixel and from position `end` on.
-void gather_transposed(const Grid& grid, const Tap& tap, int64_t first, int64_t end, float* to,
-                       int64_t stride) {
-  const float* pixels[lanes] = {};
-  for (int64_t position = first; position < std::min(first + lanes, end); ++position) {
-    const int64_t y = position / grid.width % grid.height * grid.step + tap.dy;
-    const int64_t x = position % grid.width * grid.step + tap.dx;
-    if (y >= 0 && y < grid.from.height && x >= 0 && x < grid.from.width)
-      pixels[position - first] = grid.from.pixel(position / (grid.width * grid.height), y, x);
+/// Where the windows of a vector of positions begin, those from `first` on; from position `end` on nowhere.
+struct Windows {
+  static constexpr int64_t nowhere = std::numeric_limits<int64_t>::min() / 2;
+  int64_t image[lanes], y[lanes], x[lanes];
+
+  Windows(const Grid& grid, int64_t first, int64_t end) {
+    for (int64_t lane = 0; lane < lanes; ++lane) {
+      const int64_t position = first + lane;
+      image[lane] = position / (grid.width * grid.height);
+      y[lane] = position < end ? position / grid.width % grid.height * grid.step : nowhere;
+      x[lane] = position % grid.width * grid.step;
+    }
+  }
+};
+
+/// What a tap sees there: [channels][positions], rows `stride` floats apart, zeros where there is no pixel.
+void gather_transposed(const Grid& grid, const Tap& tap, const Windows& windows, float* to, int64_t stride) {
+  const float* pixels[lanes];
+  for (int64_t lane = 0; lane < lanes; ++lane) {
+    const int64_t y = windows.y[lane] + tap.dy, x = windows.x[lane] + tap.dx;
+    const bool inside = y >= 0 && y < grid.from.height && x >= 0 && x < grid.from.width;
+    pixels[lane] = inside ? grid.from.pixel(windows.image[lane], y, x) : nullptr;
   }
   for (int64_t channel = 0; channel < grid.from.group; channel += lanes) {
     Vector rows[lanes];
@@ -187,11 +200,13 @@ void convolve_few(const Grid& grid, const float* filters, int64_t outputs, float
       const int64_t output = tile * tile_rows, rows = std::min(count * tile_rows, outputs - output);
       for_each_panel(round_up(own, lanes), [&](int64_t, auto vectors) {
         constexpr int64_t width = decltype(vectors)::value * lanes;
-        float* to = patches;
-        for (const Tap& tap : grid.taps) {
-          for (int64_t beside = 0; beside < width; beside += lanes)
-            gather_transposed(grid, tap, first + beside, positions, to + beside, width);
-          to += grid.from.group * width;
+        for (int64_t beside = 0; beside < width; beside += lanes) {
+          const Windows windows(grid, first + beside, positions);
+          float* to = patches + beside;
+          for (const Tap& tap : grid.taps) {
+            gather_transposed(grid, tap, windows, to, width);
+            to += grid.from.group * width;
+          }
         }
         // No more rows at once than two vectors take: filters often lie powers of two apart, and more of them
         // would not find room in the first-level cache.
