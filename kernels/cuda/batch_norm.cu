@@ -1,8 +1,8 @@
 // Batch normalisation on CUDA: launches of the bodies in batch_norm_body.h. Floor, in times rows · channels
-// · element size, each matrix once: forward 2, an addend 2 more (1 where its sum is not wanted), a residual 1;
-// backward 3, with a residual 5, adding to a gradient 1 more. Memory binds; what is read twice (training: the
-// input; backward: all that is read) may come from the L2 cache the second time, else it is 3 and 5, with a
-// residual 7.
+// · element size, each matrix once: forward 2, an addend 2 more (1 where its sum is not wanted), a residual
+// 1; backward 3, with a residual 5, adding to a gradient 1 more. Memory binds; what is read twice (training:
+// the input; backward: all that is read) may come from the L2 cache the second time, else it is 3 and 5, with
+// a residual 7.
 #include "kernels/cuda/batch_norm_body.h"
 #include "kernels/cuda/check.h"
 #include "kernels/table.h"
