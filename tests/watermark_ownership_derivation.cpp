@@ -108,6 +108,11 @@ TEST_CASE("ownership: a carrier word's bit is uniform and its sign independent")
     sum += sign_of_word(word);
   }
   CHECK(std::fabs(sum) < 5 * 1024);
+  int different = 0;
+  for (int exponent = 0; exponent < 15; ++exponent)
+    for (const uint32_t word : std::span(words).first(1 << 16))
+      different += bit_of_word_by_shift(word, exponent) != bit_of_word(word, 1U << exponent);
+  CHECK(different == 0);
   double chi_square = 0;
   for (const double c : count) chi_square += (c - 8192) * (c - 8192) / 8192;
   CHECK(chi_square < 130);  // 64 cells, deviation about 11

@@ -17,6 +17,11 @@ constexpr uint32_t bit_of_word(uint32_t word, uint32_t bits) {
   return (high * bits + (low * bits >> 16)) >> 15;
 }
 
+/// The same for 2^exponent bits, by a shift.
+constexpr uint32_t bit_of_word_by_shift(uint32_t word, int exponent) {
+  return (word & 0x7fffffffU) >> (31 - exponent);
+}
+
 /// Both in 16 bits (bits <= 32767): top bit set for a negative sign, the bit's index below.
 constexpr uint16_t packed_word(uint32_t word, uint32_t bits) {
   return static_cast<uint16_t>((word >> 31) << 15 | bit_of_word(word, bits));

@@ -43,16 +43,15 @@ void accumulate(std::span<const uint32_t> words, const float* evidence, const Bi
 /// The same for weights from `first` on, with the layer's carrier.
 void accumulate(const Carrier& carrier, size_t first, std::span<const float> evidence, uint32_t bits,
                 double* scores) {
-  const bool shifts = std::has_single_bit(bits);  // what bit_of_word() multiplies by
-  const int shift = 31 - std::countr_zero(bits);
+  const int exponent = std::countr_zero(bits);
   std::array<uint32_t, block_size> buffer;
   for (size_t start = 0; start < evidence.size(); start += block_size) {
     const auto words = std::span(buffer).first(std::min(block_size, evidence.size() - start));
     const float* const own = evidence.data() + start;
     carrier.words(first + start, words);
-    if (shifts) {
+    if (std::has_single_bit(bits)) {
       accumulate(
-          words, own, [=](uint32_t word) { return (word & 0x7fffffffU) >> shift; }, scores);
+          words, own, [=](uint32_t word) { return bit_of_word_by_shift(word, exponent); }, scores);
     } else {
       accumulate(
           words, own, [=](uint32_t word) { return bit_of_word(word, bits); }, scores);

@@ -167,11 +167,12 @@ struct ScatterBackward {
   }
 };
 
-/// Blocks of a body for the channels of a pixel. A block may have up to `spare` channels too many: they are
-/// the next pixel's, which computes them again.
+/// Blocks of a body for the channels of a pixel. Where it may overrun, a block can have a few channels too
+/// many: they are the next pixel's, which computes them again.
 template <typename Body>
 HD [[gnu::always_inline]] inline void for_each_block(const Body& body, int64_t image, int64_t y, int64_t x,
-                                                     int64_t channels, int64_t spare) {
+                                                     int64_t channels, bool may_overrun) {
+  const int64_t spare = may_overrun ? std::min<int64_t>(channels, 3) : 0;
   int64_t channel = 0;
   for (; channel + 16 <= channels; channel += 16) body.template block<16>(image, y, x, channel);
   for (; channel < channels && channel + 8 <= channels + spare; channel += 8)
@@ -195,8 +196,7 @@ struct PixelTask {
     } else {
       const int64_t image = index / height, y = index % height;
       for (int64_t x = 0; x < width; ++x)
-        for_each_block(body, image, y, x, channels,
-                       body.may_overrun() && x + 1 < width ? std::min<int64_t>(channels, 3) : 0);
+        for_each_block(body, image, y, x, channels, body.may_overrun() && x + 1 < width);
     }
   }
 };
@@ -236,9 +236,7 @@ struct MaxRowTask {
       }
       std::fill_n(most + count, 16, A(0));
       const Columns columns{*this, most - begin * shape.channels};
-      for (int64_t x = first; x <= last; ++x)
-        for_each_block(columns, image, y, x, shape.channels,
-                       x < last ? std::min<int64_t>(shape.channels, 3) : 0);
+      for (int64_t x = first; x <= last; ++x) for_each_block(columns, image, y, x, shape.channels, x < last);
     }
   }
 

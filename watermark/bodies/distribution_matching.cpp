@@ -38,12 +38,13 @@ HD inline float inverse_of(float scale) {
   return scale > 0 ? 1 / scale : 0.0F;
 }
 
-// Signs and all, |value| is at most `most`, that of NaN too. In integers: selects between floats would not
+// The nearest integer, from -most to most, NaN's too. Limited in integers: selects between floats would not
 // vectorise.
-HD inline float limited(float value, float most) {
+HD inline int32_t nearest(float value, float most) {
   const uint32_t bits = std::bit_cast<uint32_t>(value), magnitude = bits & 0x7fffffffU;
   const uint32_t bound = std::bit_cast<uint32_t>(most);
-  return std::bit_cast<float>((bits & 0x80000000U) | (magnitude < bound ? magnitude : bound));
+  const uint32_t limited = (bits & 0x80000000U) | (magnitude < bound ? magnitude : bound);
+  return static_cast<int32_t>(rintf(std::bit_cast<float>(limited)));
 }
 
 // A weight's linear-binned shares, of the bin below it and of the one above; `v` in units of 1 / share_unit
@@ -52,7 +53,7 @@ HD inline void share(float v, int32_t bit, int32_t& bin, Pair& shares) {
   // Just short of the outermost middles, so that there is a bin above; a float there is even.
   constexpr int32_t middle = share_unit / 2 * (histogram_bins - 1), most = middle - 2;
   // Whole bins from the middle of the first one, and in the lower bits the rest.
-  const int32_t place = static_cast<int32_t>(rintf(limited(v, most))) + middle;
+  const int32_t place = nearest(v, most) + middle;
   const uint32_t upper = static_cast<uint32_t>(place) % share_unit;
   bin = bit * histogram_bins + static_cast<int32_t>(static_cast<uint32_t>(place) / share_unit);
   shares = {share_unit - upper, upper};
@@ -61,8 +62,7 @@ HD inline void share(float v, int32_t bit, int32_t& bin, Pair& shares) {
 // Where the pull on a weight stands: entry bit · 64 + (place mod 64) of a table, `place` the knot nearest to
 // v, -32 to 32, `v` in knot steps. Nothing pulls at the ends, which share an entry.
 HD inline int32_t entry_of(float v, int32_t bit) {
-  const auto place = static_cast<int32_t>(rintf(limited(v, knot_count)));
-  return bit * histogram_bins + (place & (histogram_bins - 1));
+  return bit * histogram_bins + (nearest(v, knot_count) & (histogram_bins - 1));
 }
 
 // What that entry holds: the pull in the direction of v.
