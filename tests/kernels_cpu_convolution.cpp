@@ -144,6 +144,10 @@ const std::vector<ConvShape> shapes = {
     {6, 48, 9, 9, 32, 3, 3, 1, 2, 1, 1},
     {40, 16, 5, 6, 16, 3, 3, 1, 1, 1, 1},
     {70, 64, 3, 3, 64, 3, 3, 1, 1, 1, 1},
+    // Few tiles, whose threads share filters, and some, whose threads share what is transformed.
+    {1, 80, 12, 13, 64, 3, 3, 1, 1, 1, 1},
+    {2, 144, 9, 8, 48, 3, 3, 1, 1, 1, 1},
+    {36, 64, 4, 3, 80, 3, 3, 1, 1, 1, 1},
     {15, 32, 17, 16, 80, 3, 3, 2, 1, 1, 1},
     {10, 64, 18, 23, 32, 3, 3, 2, 1, 1, 1},
     {16, 64, 17, 16, 64, 3, 3, 2, 1, 1, 1},
@@ -237,6 +241,8 @@ TEST_CASE("CPU convolution in f64 does not depend on the number of threads") {
 TEST_CASE("CPU convolution without patches does not depend on the number of threads") {
   // By Winograd filtering, and between few channels.
   for (const ConvShape& s : {ConvShape{37, 32, 9, 11, 16, 3, 3, 1, 1, 1, 1},
+                             {3, 80, 7, 8, 96, 3, 3, 1, 1, 1, 1},
+                             {36, 64, 4, 3, 80, 3, 3, 1, 1, 1, 1},
                              {37, 32, 17, 22, 64, 3, 3, 2, 1, 1, 1},
                              {37, 1, 28, 28, 6, 5, 5, 1, 2, 1, 1}})
     check_same_bits<float>(s, 3);

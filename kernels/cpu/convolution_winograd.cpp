@@ -52,23 +52,6 @@ void transform_outputs(const TileRange& range, const Transformed& block, const I
   }
 }
 
-/// out = in · filters, those as in FilterLayout.
-template <int side, int vectors>
-void multiply_filters(const Transformed& in, const float* filters, int64_t filter_stride, int64_t tiles,
-                      const Transformed& out) {
-  constexpr int panel = vectors * lanes;
-  for (int64_t filter = 0; filter < filter_points * filter_points; ++filter) {
-    const FilterUse use = FilterUse::of(filter, side);
-    for (int64_t channel = 0; channel < out.channels; channel += panel)
-      for (int64_t row = use.row; row < use.row + use.rows; ++row)
-        for (int64_t column = use.column; column < use.column + use.columns; ++column)
-          multiply_rows<vectors>({in.channels, 1, panel}, {tiles, in.channels, out.channels},
-                                 in.at(row * side + column, 0),
-                                 filters + filter * filter_stride + channel * in.channels,
-                                 out.at(row * side + column, 0) + channel);
-  }
-}
-
 /// Where the transformed filters of a pair of numbers of channels lie: [filter_points²], each padded as the
 /// points of tiles are, of [panels of output channels][input channels][panel].
 struct FilterLayout {
@@ -79,43 +62,79 @@ struct FilterLayout {
   int64_t size() const { return filter_points * filter_points * stride; }
 };
 
-/// Transforms `lanes` input channels of a panel of filters. `read(input, output, tap, rows)` fills rows
-/// [input channels], lanes of output channels, of what belongs to a tap, from the channels given on.
+/// out = in · filters, those as in FilterLayout; or out += that.
+template <int side, int vectors>
+void multiply_filters(const Transformed& in, const FilterLayout& layout, const float* filters, int64_t tiles,
+                      const Transformed& out, bool accumulate) {
+  constexpr int panel = vectors * lanes;
+  for (int64_t filter = 0; filter < filter_points * filter_points; ++filter) {
+    const FilterUse use = FilterUse::of(filter, side);
+    for (int64_t channel = 0; channel < out.channels; channel += panel)
+      for (int64_t row = use.row; row < use.row + use.rows; ++row)
+        for (int64_t column = use.column; column < use.column + use.columns; ++column)
+          multiply_rows<vectors>({layout.in_channels, 1, panel}, {tiles, in.channels, out.channels},
+                                 in.at(row * side + column, 0),
+                                 filters + filter * layout.stride + channel * layout.in_channels,
+                                 out.at(row * side + column, 0) + channel, accumulate);
+  }
+}
+
+/// Transforms `lanes` input channels of a panel of filters to `to`. `read(input, output, tap, rows)` fills
+/// rows [input channels], lanes of output channels, of what belongs to a tap, from the channels given on.
 template <typename OneDimension, typename Read>
 void transform_filters(const FilterLayout& layout, int64_t first_output, int64_t input, const Read& read,
-                       float* panel) {
+                       float* to) {
   for (int64_t beside = 0; beside < layout.panel; beside += lanes) {
     Vector values[taps][lanes];
     for (int tap = 0; tap < taps; ++tap) read(input, first_output + beside, tap, values[tap]);
     for (int row = 0; row < lanes; ++row) {
-      float* to = panel + (input + row) * layout.panel + beside;
+      float* first = to + row * layout.panel + beside;
       transform<OneDimension>(
           [&](int tap) { return values[tap][row]; },
-          [&](int filter, const Vector& value) { store(value, to + filter * layout.stride); });
+          [&](int filter, const Vector& value) { store(value, first + filter * layout.stride); });
     }
   }
 }
 
-/// All filters are transformed first, then block after block of tiles is multiplied by them.
+/// What a thread does of work that all do together, or each for itself: [first, end) of `count` items.
+struct Share {
+  int64_t first, end;
+
+  Share(int64_t count, bool for_itself) : first(0), end(count) {
+    if (for_itself) return;
+    first = omp_get_thread_num() * count / omp_get_num_threads();
+    end = (omp_get_thread_num() + 1) * count / omp_get_num_threads();
+  }
+};
+
+/// All filters are transformed first, then block after block of tiles is multiplied by them. With
+/// `own_filters` every thread transforms them for itself.
 template <typename Pass, typename Read>
 void convolve_blocks(const Tiling& tiling, const Images<const float>& in, const Read& read,
-                     const Images<float>& out) {
+                     const Images<float>& out, bool own_filters) {
   constexpr int side = Pass::Window::to, points = side * side;
   const int64_t in_stride = Transformed::stride(tiling.block_tiles(), in.channels);
   const int64_t out_stride = Transformed::stride(tiling.block_tiles(), out.channels);
   const int64_t per_thread = points * (in_stride + out_stride) + in.channels + out.channels;
   const FilterLayout layout{in.channels, out.channels};
-  const Buffer filters = float_buffer(layout.size());
+  const Buffer all_filters = float_buffer((own_filters ? omp_get_max_threads() : 1) * layout.size());
   const Buffer scratch = float_buffer(per_thread * omp_get_max_threads());
   const bool serial = tiling.tiles * points * in.channels * out.channels <= serial_products;
 #pragma omp parallel if (!serial)
   {
-#pragma omp for collapse(2)
-    for (int64_t first = 0; first < out.channels; first += layout.panel)
-      for (int64_t input = 0; input < in.channels; input += lanes)
-        transform_filters<typename Pass::Filter>(layout, first, input, read,
-                                                 floats(filters) + first * in.channels);
-    float* zeros = floats(scratch) + per_thread * omp_get_thread_num();
+    const int64_t thread = omp_get_thread_num();
+    float* filters = floats(all_filters) + (own_filters ? thread * layout.size() : 0);
+    const Share rows(out.channels / layout.panel * (in.channels / lanes), own_filters);
+    for (int64_t row = rows.first; row < rows.end; ++row) {
+      const int64_t first = row / (in.channels / lanes) * layout.panel;
+      const int64_t input = row % (in.channels / lanes) * lanes;
+      transform_filters<typename Pass::Filter>(layout, first, input, read,
+                                               filters + first * in.channels + input * layout.panel);
+    }
+    if (!own_filters) {
+#pragma omp barrier
+    }
+    float* zeros = floats(scratch) + per_thread * thread;
     std::fill_n(zeros, in.channels, 0.0F);
     float* unused = zeros + in.channels;
     const Transformed inputs{unused + out.channels, in.channels, in_stride};
@@ -126,59 +145,77 @@ void convolve_blocks(const Tiling& tiling, const Images<const float>& in, const 
       transform_windows<typename Pass::Window>(range, in, zeros, inputs);
       const auto multiply_all =
           vectors_of(out.channels) == 2 ? multiply_filters<side, 2> : multiply_filters<side, 1>;
-      multiply_all(inputs, floats(filters), layout.stride, range.count(), products);
+      multiply_all(inputs, layout, filters, range.count(), products, false);
       transform_outputs<typename Pass::Result>(range, products, out, unused);
     }
   }
 }
 
-/// All tiles are transformed first, then multiplied by panel after panel of filters, each transformed just
-/// before: so many filters would not stay in the caches until the next block of tiles.
+/// All tiles are transformed first, then multiplied by panel after panel of filters, some input channels of
+/// which are transformed just before. With `own_tiles` every thread transforms the tiles for itself.
 template <typename Pass, typename Read>
 void convolve_panels(const Tiling& tiling, const Images<const float>& in, const Read& read,
-                     const Images<float>& out) {
+                     const Images<float>& out, bool own_tiles) {
   constexpr int side = Pass::Window::to, points = side * side;
-  const FilterLayout layout{in.channels, vectors_of(out.channels) * lanes};
+  constexpr int64_t most_depth = 64;
+  const FilterLayout layout{std::min(in.channels, most_depth), vectors_of(out.channels) * lanes};
   const int64_t in_stride = Transformed::stride(tiling.tiles, in.channels);
   const int64_t out_stride = Transformed::stride(tiling.tiles, layout.panel);
-  const Buffer transformed = float_buffer(in.channels + points * in_stride);
+  const int64_t tile_floats = in.channels + points * in_stride;
+  const Buffer all_tiles = float_buffer((own_tiles ? omp_get_max_threads() : 1) * tile_floats);
   const int64_t per_thread = layout.panel + layout.size() + points * out_stride;
   const Buffer scratch = float_buffer(per_thread * omp_get_max_threads());
-  float* zeros = floats(transformed);
-  std::fill_n(zeros, in.channels, 0.0F);
-  const Transformed inputs{zeros + in.channels, in.channels, in_stride};
+  if (!own_tiles) std::fill_n(floats(all_tiles), in.channels, 0.0F);
 #pragma omp parallel
   {
-#pragma omp for schedule(static)
-    for (int64_t block = 0; block < tiling.blocks; ++block) {
-      const TileRange range{tiling, tiling.first_tile(block), tiling.first_tile(block + 1)};
-      transform_windows<typename Pass::Window>(range, in, zeros, inputs.from(range.first));
+    const int64_t thread = omp_get_thread_num();
+    float* zeros = floats(all_tiles) + (own_tiles ? thread * tile_floats : 0);
+    if (own_tiles) std::fill_n(zeros, in.channels, 0.0F);
+    const Transformed inputs{zeros + in.channels, in.channels, in_stride};
+    const Share tiles(tiling.tiles, own_tiles);
+    if (tiles.first < tiles.end)
+      transform_windows<typename Pass::Window>({tiling, tiles.first, tiles.end}, in, zeros,
+                                               inputs.from(tiles.first));
+    if (!own_tiles) {
+#pragma omp barrier
     }
-    float* unused = floats(scratch) + per_thread * omp_get_thread_num();
+    float* unused = floats(scratch) + per_thread * thread;
     float* filters = unused + layout.panel;
     const Transformed products{filters + layout.size(), layout.panel, out_stride};
+    const auto multiply_all =
+        layout.panel == 2 * lanes ? multiply_filters<side, 2> : multiply_filters<side, 1>;
 #pragma omp for schedule(static) nowait
     for (int64_t first = 0; first < out.channels; first += layout.panel) {
-      for (int64_t input = 0; input < in.channels; input += lanes)
-        transform_filters<typename Pass::Filter>(layout, first, input, read, filters);
-      const auto multiply_all =
-          layout.panel == 2 * lanes ? multiply_filters<side, 2> : multiply_filters<side, 1>;
-      multiply_all(inputs, filters, layout.stride, tiling.tiles, products);
+      for (int64_t from = 0; from < in.channels; from += layout.in_channels) {
+        const FilterLayout part{std::min(most_depth, in.channels - from), layout.panel};
+        for (int64_t input = 0; input < part.in_channels; input += lanes)
+          transform_filters<typename Pass::Filter>(part, first, from + input, read,
+                                                   filters + input * layout.panel);
+        multiply_all(inputs.from_channel(from), part, filters, tiling.tiles, products, from > 0);
+      }
       transform_outputs<typename Pass::Result>({tiling, 0, tiling.tiles}, products, out.from(first), unused);
     }
   }
 }
 
+/// What another core has just written comes slowly: little is transformed by every thread for itself. Where
+/// tiles are few for the filters, threads divide the filters among them instead of the tiles, and transform
+/// them where they are multiplied: so many would not stay in the caches until the next block of tiles.
 template <typename Pass, typename Read>
 void convolve(int64_t batch, const Images<const float>& in, const Read& read, const Images<float>& out) {
-  constexpr int64_t few_tiles = 128, many_filters = 1 << 16;
+  constexpr int64_t few_tiles = 32, some_tiles = 128, few_filters = 1 << 13, many_filters = 1 << 16;
+  constexpr int64_t filters_per_tile = 64;
   const Tiling tiling(batch, out.height, out.width, out.step,
                       Pass::Window::to * Pass::Window::to * (in.channels + out.channels),
                       omp_get_max_threads());
-  if (tiling.tiles <= few_tiles && in.channels * out.channels >= many_filters)
-    convolve_panels<Pass>(tiling, in, read, out);
+  const int64_t filters = in.channels * out.channels;
+  const bool is_wide = filters > filters_per_tile * tiling.tiles;
+  if (tiling.tiles <= few_tiles && is_wide)
+    convolve_panels<Pass>(tiling, in, read, out, true);
+  else if (tiling.tiles <= some_tiles && filters >= many_filters)
+    convolve_panels<Pass>(tiling, in, read, out, false);
   else
-    convolve_blocks<Pass>(tiling, in, read, out);
+    convolve_blocks<Pass>(tiling, in, read, out, filters <= few_filters && !is_wide);
 }
 
 template <typename Stride>
@@ -218,12 +255,10 @@ bool winograd_fits(const ConvShape& s) {
     return false;
   // With fewer positions than these, transforming the filters costs more than it saves; with fewer filters,
   // transforming the tiles of stride 2.
-  constexpr int64_t some_positions = 256, many_positions = 512, strided_positions = 1024,
-                    few_filters = lanes == 16 ? 1 << 13 : 1 << 14, least_strided = 1 << 11;
+  constexpr int64_t least_positions = 128, strided_positions = 1024, least_strided = 1 << 11;
   const int64_t positions = s.batch * s.out_height() * s.out_width();
-  const int64_t filters = s.in_channels * s.out_channels;
-  if (is_two) return positions >= strided_positions && filters >= least_strided;
-  return positions >= many_positions || (positions >= some_positions && filters <= few_filters);
+  if (is_two) return positions >= strided_positions && s.in_channels * s.out_channels >= least_strided;
+  return positions >= least_positions;
 }
 
 void winograd_forward(const ConvShape& s, const float* in, const float* weight, float* out) {
