@@ -255,7 +255,7 @@ bool winograd_fits(const ConvShape& s) {
     return false;
   // With fewer positions than these, transforming the filters costs more than it saves; with fewer filters,
   // transforming the tiles of stride 2.
-  constexpr int64_t least_positions = 128, strided_positions = 1024, least_strided = 1 << 11;
+  constexpr int64_t least_positions = 128, strided_positions = 256, least_strided = 1 << 11;
   const int64_t positions = s.batch * s.out_height() * s.out_width();
   if (is_two) return positions >= strided_positions && s.in_channels * s.out_channels >= least_strided;
   return positions >= least_positions;
