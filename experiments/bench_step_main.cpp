@@ -42,7 +42,8 @@ void print_plan(const StepPlan& plan) {
     table.add_row({problem.name(), operations > 0 ? fmt::format("{:.1f}", operations / 1e9) : "-",
                    fmt::format("{}", fmt::join(goals, ", "))});
   }
-  fmt::print("{}ours: {}; PyTorch: {}\n", table.text(), fmt::join(plan.our_variants, ", "),
+  fmt::print("{}ours in training: {}; in inference: {}; PyTorch: {}\n", table.text(),
+             fmt::join(plan.our_training, ", "), fmt::join(plan.our_inference, ", "),
              fmt::join(plan.pytorch_variants, ", "));
 }
 

@@ -51,11 +51,12 @@ StepPlan step_plan(DeviceType device, const std::vector<std::string>& only) {
   StepPlan plan;
   if (device == DeviceType::cpu) {
     plan.problems = cpu_problems();
-    plan.our_variants = {"fp32"};
+    plan.our_training = {"fp32", "marked"};
+    plan.our_inference = {"fp32", "graph"};
     plan.pytorch_variants = {"contiguous", "channels-last", "compile"};
   } else {
     plan.problems = cuda_problems();
-    plan.our_variants = {"tf32", "bf16"};
+    plan.our_training = plan.our_inference = {"tf32", "bf16"};
     plan.pytorch_variants = {"eager", "bf16", "cuda-graph", "max-autotune"};
     plan.matmul_dtype = DType::bf16;
   }

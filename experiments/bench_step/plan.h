@@ -29,10 +29,15 @@ struct StepProblem {
 
 struct StepPlan {
   std::vector<StepProblem> problems;
-  std::vector<std::string> our_variants;      ///< of a problem without the mark
+  /// "marked" trains with the mark; "graph" replays a forward pass that was captured once.
+  std::vector<std::string> our_training, our_inference;
   std::vector<std::string> pytorch_variants;  ///< the first is what starts fastest
   StepGoal first_step{5}, memory{1 / 0.7};    ///< of every training problem
   DType matmul_dtype = DType::f32;            ///< of the matrix product whose rate is the machine's
+
+  const std::vector<std::string>& our_variants(const StepProblem& problem) const {
+    return problem.training ? our_training : our_inference;
+  }
 };
 
 /// The plan of a device, of the problems whose name contains one of `only` (empty: all). UsageError where

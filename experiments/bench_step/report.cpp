@@ -106,12 +106,13 @@ std::vector<StepComparison> step_comparisons(const StepBenchmark& benchmark, con
 }
 
 Table comparison_table(const std::vector<StepComparison>& comparisons) {
-  Table table({"measure", "unit", "ours", "PyTorch", "its best", "PyTorch / ours", "goal", "met"});
+  Table table(
+      {"measure", "unit", "ours", "our best", "PyTorch", "its best", "PyTorch / ours", "goal", "met"});
   for (const StepComparison& row : comparisons) {
     const bool both = row.has_pytorch();
-    table.add_row({row.what, row.unit, three_digits(row.ours), both ? three_digits(row.pytorch) : "-",
-                   both ? row.pytorch_variant : "-", both ? fmt::format("{:.2f}", row.ratio()) : "-",
-                   fmt::format("{:.2f}", row.goal),
+    table.add_row({row.what, row.unit, three_digits(row.ours), row.our_variant,
+                   both ? three_digits(row.pytorch) : "-", both ? row.pytorch_variant : "-",
+                   both ? fmt::format("{:.2f}", row.ratio()) : "-", fmt::format("{:.2f}", row.goal),
                    !both          ? "-"
                    : row.is_met() ? "yes"
                                   : "no"});

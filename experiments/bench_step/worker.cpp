@@ -71,6 +71,7 @@ class OurStep {
                   : variant == "tf32" ? Precision::tf32
                                       : Precision::fp32);
     if (variant == "bf16") activations_ = DType::bf16;
+    capturing_ = device != cpu || variant == "graph";
     network_ = make_network(spec_);
     network_->initialize(1);
     network_->train(training_);
@@ -122,7 +123,7 @@ class OurStep {
   // Milliseconds of it that the mark took.
   double once(bool with_data) {
     const ProfiledStep profiled(training_ ? training_step : evaluation_step);
-    if (device_ != cpu && !Profile::is_active()) {
+    if (capturing_ && !Profile::is_active()) {
       if (training_)
         captured_step(with_data).run(steps_done_++, rate);
       else
@@ -189,6 +190,7 @@ class OurStep {
 
   Device device_;
   bool training_;
+  bool capturing_ = false;
   int64_t batch_;
   DType activations_ = DType::f32;
   NetworkSpec spec_;
