@@ -147,7 +147,7 @@ const std::vector<ConvShape> shapes = {
     // Few tiles, whose threads share filters, and some, whose threads share what is transformed.
     {1, 80, 12, 13, 64, 3, 3, 1, 1, 1, 1},
     {2, 144, 9, 8, 48, 3, 3, 1, 1, 1, 1},
-    {36, 64, 4, 3, 80, 3, 3, 1, 1, 1, 1},
+    {36, 96, 4, 3, 96, 3, 3, 1, 1, 1, 1},
     {3, 80, 19, 18, 64, 3, 3, 2, 1, 1, 1},
     {15, 32, 17, 16, 80, 3, 3, 2, 1, 1, 1},
     {10, 64, 18, 23, 32, 3, 3, 2, 1, 1, 1},
@@ -243,7 +243,7 @@ TEST_CASE("CPU convolution without patches does not depend on the number of thre
   // By Winograd filtering, and between few channels.
   for (const ConvShape& s : {ConvShape{37, 32, 9, 11, 16, 3, 3, 1, 1, 1, 1},
                              {3, 80, 7, 8, 96, 3, 3, 1, 1, 1, 1},
-                             {36, 64, 4, 3, 80, 3, 3, 1, 1, 1, 1},
+                             {36, 96, 4, 3, 96, 3, 3, 1, 1, 1, 1},
                              {37, 32, 17, 22, 64, 3, 3, 2, 1, 1, 1},
                              {37, 1, 28, 28, 6, 5, 5, 1, 2, 1, 1}})
     check_same_bits<float>(s, 3);

@@ -17,6 +17,10 @@ namespace {
 
 constexpr int64_t serial_products = 1 << 18;  ///< below this, waking threads costs more than it saves
 
+/// What another core has just written comes slowly: so many transformed values, a part of the second-level
+/// cache, every thread rather makes for itself.
+constexpr int64_t most_own_floats = 300 << 10;
+
 /// The transforms of a pass at a stride: of windows of what it reads, of filters, and back to what it writes.
 template <typename Stride>
 struct Forward {
@@ -107,16 +111,16 @@ struct Share {
   }
 };
 
-/// All filters are transformed first, then block after block of tiles is multiplied by them. With
-/// `own_filters` every thread transforms them for itself.
+/// All filters are transformed first, then block after block of tiles is multiplied by them.
 template <typename Pass, typename Read>
 void convolve_blocks(const Tiling& tiling, const Images<const float>& in, const Read& read,
-                     const Images<float>& out, bool own_filters) {
+                     const Images<float>& out) {
   constexpr int side = Pass::Window::to, points = side * side;
   const int64_t in_stride = Transformed::stride(tiling.block_tiles(), in.channels);
   const int64_t out_stride = Transformed::stride(tiling.block_tiles(), out.channels);
   const int64_t per_thread = points * (in_stride + out_stride) + in.channels + out.channels;
   const FilterLayout layout{in.channels, out.channels};
+  const bool own_filters = layout.size() <= most_own_floats;
   const Buffer all_filters = float_buffer((own_filters ? omp_get_max_threads() : 1) * layout.size());
   const Buffer scratch = float_buffer(per_thread * omp_get_max_threads());
   const bool serial = tiling.tiles * points * in.channels * out.channels <= serial_products;
@@ -152,16 +156,19 @@ void convolve_blocks(const Tiling& tiling, const Images<const float>& in, const 
 }
 
 /// All tiles are transformed first, then multiplied by panel after panel of filters, some input channels of
-/// which are transformed just before. With `own_tiles` every thread transforms the tiles for itself.
+/// which are transformed just before.
 template <typename Pass, typename Read>
 void convolve_panels(const Tiling& tiling, const Images<const float>& in, const Read& read,
-                     const Images<float>& out, bool own_tiles) {
+                     const Images<float>& out) {
   constexpr int side = Pass::Window::to, points = side * side;
   constexpr int64_t most_depth = 64;
-  const FilterLayout layout{std::min(in.channels, most_depth), vectors_of(out.channels) * lanes};
+  // Narrow ones where there would be too few for the threads.
+  const bool wide = vectors_of(out.channels) == 2 && out.channels / (2 * lanes) >= omp_get_max_threads();
+  const FilterLayout layout{std::min(in.channels, most_depth), wide ? 2 * lanes : lanes};
   const int64_t in_stride = Transformed::stride(tiling.tiles, in.channels);
   const int64_t out_stride = Transformed::stride(tiling.tiles, layout.panel);
   const int64_t tile_floats = in.channels + points * in_stride;
+  const bool own_tiles = tile_floats <= most_own_floats;
   const Buffer all_tiles = float_buffer((own_tiles ? omp_get_max_threads() : 1) * tile_floats);
   const int64_t per_thread = layout.panel + layout.size() + points * out_stride;
   const Buffer scratch = float_buffer(per_thread * omp_get_max_threads());
@@ -182,8 +189,7 @@ void convolve_panels(const Tiling& tiling, const Images<const float>& in, const 
     float* unused = floats(scratch) + per_thread * thread;
     float* filters = unused + layout.panel;
     const Transformed products{filters + layout.size(), layout.panel, out_stride};
-    const auto multiply_all =
-        layout.panel == 2 * lanes ? multiply_filters<side, 2> : multiply_filters<side, 1>;
+    const auto multiply_all = wide ? multiply_filters<side, 2> : multiply_filters<side, 1>;
 #pragma omp for schedule(static) nowait
     for (int64_t first = 0; first < out.channels; first += layout.panel) {
       for (int64_t from = 0; from < in.channels; from += layout.in_channels) {
@@ -198,24 +204,20 @@ void convolve_panels(const Tiling& tiling, const Images<const float>& in, const 
   }
 }
 
-/// What another core has just written comes slowly: little is transformed by every thread for itself. Where
-/// tiles are few for the filters, threads divide the filters among them instead of the tiles, and transform
-/// them where they are multiplied: so many would not stay in the caches until the next block of tiles.
+/// Where tiles are few for the filters, threads divide the filters among them instead of the tiles, and
+/// transform them where they are multiplied: so many would not stay in the caches until the next block.
 template <typename Pass, typename Read>
 void convolve(int64_t batch, const Images<const float>& in, const Read& read, const Images<float>& out) {
-  constexpr int64_t few_tiles = 32, some_tiles = 128, few_filters = 1 << 13, many_filters = 1 << 16;
-  constexpr int64_t filters_per_tile = 64;
+  constexpr int64_t few_tiles = 32, filters_per_tile = 64, some_tiles = 128, many_filters = 1 << 16;
   const Tiling tiling(batch, out.height, out.width, out.step,
                       Pass::Window::to * Pass::Window::to * (in.channels + out.channels),
                       omp_get_max_threads());
   const int64_t filters = in.channels * out.channels;
-  const bool is_wide = filters > filters_per_tile * tiling.tiles;
-  if (tiling.tiles <= few_tiles && is_wide)
-    convolve_panels<Pass>(tiling, in, read, out, true);
-  else if (tiling.tiles <= some_tiles && filters >= many_filters)
-    convolve_panels<Pass>(tiling, in, read, out, false);
+  if ((tiling.tiles <= few_tiles && filters > filters_per_tile * tiling.tiles) ||
+      (tiling.tiles <= some_tiles && filters >= many_filters))
+    convolve_panels<Pass>(tiling, in, read, out);
   else
-    convolve_blocks<Pass>(tiling, in, read, out, filters <= few_filters && !is_wide);
+    convolve_blocks<Pass>(tiling, in, read, out);
 }
 
 template <typename Stride>
