@@ -100,15 +100,31 @@ void transform_filters(const FilterLayout& layout, int64_t first_output, int64_t
   }
 }
 
-/// What a thread does of work that all do together, or each for itself: [first, end) of `count` items.
-struct Share {
-  int64_t first, end;
+/// Transformed values that all threads make together; each for itself where they are few enough.
+class SharedWork {
+ public:
+  explicit SharedWork(int64_t size)
+      : is_own_(size <= most_own_floats),
+        size_(size),
+        memory_(float_buffer(is_own_ ? omp_get_max_threads() * size : size)) {}
 
-  Share(int64_t count, bool for_itself) : first(0), end(count) {
-    if (for_itself) return;
-    first = omp_get_thread_num() * count / omp_get_num_threads();
-    end = (omp_get_thread_num() + 1) * count / omp_get_num_threads();
+  /// Those that this thread reads.
+  float* data() const { return floats(memory_) + (is_own_ ? omp_get_thread_num() * size_ : 0); }
+
+  /// Calls body(first, end) for what this thread makes of `count` items. All are made on return.
+  template <typename Body>
+  void make(int64_t count, const Body& body) const {
+    if (is_own_) return body(0, count);
+    const int64_t thread = omp_get_thread_num(), threads = omp_get_num_threads();
+    const int64_t first = thread * count / threads, end = (thread + 1) * count / threads;
+    if (first < end) body(first, end);
+#pragma omp barrier
   }
+
+ private:
+  bool is_own_;
+  int64_t size_;
+  Buffer memory_;
 };
 
 /// All filters are transformed first, then block after block of tiles is multiplied by them.
@@ -120,25 +136,20 @@ void convolve_blocks(const Tiling& tiling, const Images<const float>& in, const 
   const int64_t out_stride = Transformed::stride(tiling.block_tiles(), out.channels);
   const int64_t per_thread = points * (in_stride + out_stride) + in.channels + out.channels;
   const FilterLayout layout{in.channels, out.channels};
-  const bool own_filters = layout.size() <= most_own_floats;
-  const Buffer all_filters = float_buffer((own_filters ? omp_get_max_threads() : 1) * layout.size());
+  const SharedWork filters(layout.size());
   const Buffer scratch = float_buffer(per_thread * omp_get_max_threads());
   const bool serial = tiling.tiles * points * in.channels * out.channels <= serial_products;
 #pragma omp parallel if (!serial)
   {
-    const int64_t thread = omp_get_thread_num();
-    float* filters = floats(all_filters) + (own_filters ? thread * layout.size() : 0);
-    const Share rows(out.channels / layout.panel * (in.channels / lanes), own_filters);
-    for (int64_t row = rows.first; row < rows.end; ++row) {
-      const int64_t first = row / (in.channels / lanes) * layout.panel;
-      const int64_t input = row % (in.channels / lanes) * lanes;
-      transform_filters<typename Pass::Filter>(layout, first, input, read,
-                                               filters + first * in.channels + input * layout.panel);
-    }
-    if (!own_filters) {
-#pragma omp barrier
-    }
-    float* zeros = floats(scratch) + per_thread * thread;
+    const int64_t across = in.channels / lanes;
+    filters.make(out.channels / layout.panel * across, [&](int64_t begin, int64_t end) {
+      for (int64_t item = begin; item < end; ++item) {
+        const int64_t first = item / across * layout.panel, input = item % across * lanes;
+        transform_filters<typename Pass::Filter>(layout, first, input, read,
+                                                 filters.data() + first * in.channels + input * layout.panel);
+      }
+    });
+    float* zeros = floats(scratch) + per_thread * omp_get_thread_num();
     std::fill_n(zeros, in.channels, 0.0F);
     float* unused = zeros + in.channels;
     const Transformed inputs{unused + out.channels, in.channels, in_stride};
@@ -149,7 +160,7 @@ void convolve_blocks(const Tiling& tiling, const Images<const float>& in, const 
       transform_windows<typename Pass::Window>(range, in, zeros, inputs);
       const auto multiply_all =
           vectors_of(out.channels) == 2 ? multiply_filters<side, 2> : multiply_filters<side, 1>;
-      multiply_all(inputs, layout, filters, range.count(), products, false);
+      multiply_all(inputs, layout, filters.data(), range.count(), products, false);
       transform_outputs<typename Pass::Result>(range, products, out, unused);
     }
   }
@@ -167,26 +178,18 @@ void convolve_panels(const Tiling& tiling, const Images<const float>& in, const 
   const FilterLayout layout{std::min(in.channels, most_depth), wide ? 2 * lanes : lanes};
   const int64_t in_stride = Transformed::stride(tiling.tiles, in.channels);
   const int64_t out_stride = Transformed::stride(tiling.tiles, layout.panel);
-  const int64_t tile_floats = in.channels + points * in_stride;
-  const bool own_tiles = tile_floats <= most_own_floats;
-  const Buffer all_tiles = float_buffer((own_tiles ? omp_get_max_threads() : 1) * tile_floats);
-  const int64_t per_thread = layout.panel + layout.size() + points * out_stride;
+  const SharedWork transformed(points * in_stride);
+  const int64_t per_thread = in.channels + layout.panel + layout.size() + points * out_stride;
   const Buffer scratch = float_buffer(per_thread * omp_get_max_threads());
-  if (!own_tiles) std::fill_n(floats(all_tiles), in.channels, 0.0F);
 #pragma omp parallel
   {
-    const int64_t thread = omp_get_thread_num();
-    float* zeros = floats(all_tiles) + (own_tiles ? thread * tile_floats : 0);
-    if (own_tiles) std::fill_n(zeros, in.channels, 0.0F);
-    const Transformed inputs{zeros + in.channels, in.channels, in_stride};
-    const Share tiles(tiling.tiles, own_tiles);
-    if (tiles.first < tiles.end)
-      transform_windows<typename Pass::Window>({tiling, tiles.first, tiles.end}, in, zeros,
-                                               inputs.from(tiles.first));
-    if (!own_tiles) {
-#pragma omp barrier
-    }
-    float* unused = floats(scratch) + per_thread * thread;
+    float* zeros = floats(scratch) + per_thread * omp_get_thread_num();
+    std::fill_n(zeros, in.channels, 0.0F);
+    const Transformed inputs{transformed.data(), in.channels, in_stride};
+    transformed.make(tiling.tiles, [&](int64_t first, int64_t end) {
+      transform_windows<typename Pass::Window>({tiling, first, end}, in, zeros, inputs.from(first));
+    });
+    float* unused = zeros + in.channels;
     float* filters = unused + layout.panel;
     const Transformed products{filters + layout.size(), layout.panel, out_stride};
     const auto multiply_all = wide ? multiply_filters<side, 2> : multiply_filters<side, 1>;

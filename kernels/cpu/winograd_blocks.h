@@ -105,7 +105,7 @@ struct Transformed {
   int64_t channels, point_stride;
 
   float* at(int64_t point, int64_t tile) const { return data + point * point_stride + tile * channels; }
-  /// The same from a tile on.
+  /// The same from a tile, or from a channel on.
   Transformed from(int64_t tile) const { return {at(0, tile), channels, point_stride}; }
   Transformed from_channel(int64_t channel) const { return {data + channel, channels, point_stride}; }
   static int64_t stride(int64_t tiles, int64_t channels) { return tiles * channels + 16; }
