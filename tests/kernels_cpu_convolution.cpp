@@ -144,6 +144,11 @@ const std::vector<ConvShape> shapes = {
     {6, 48, 9, 9, 32, 3, 3, 1, 2, 1, 1},
     {40, 16, 5, 6, 16, 3, 3, 1, 1, 1, 1},
     {70, 64, 3, 3, 64, 3, 3, 1, 1, 1, 1},
+    // Two to four tiles, whose filters are transformed where they are multiplied.
+    {1, 48, 8, 7, 80, 3, 3, 1, 1, 1, 1},
+    {2, 80, 4, 4, 64, 3, 3, 1, 1, 1, 1},
+    {3, 32, 6, 6, 48, 3, 3, 1, 0, 1, 1},
+    {1, 32, 2, 6, 16, 3, 3, 1, 2, 1, 1},
     // Few tiles, whose threads share filters, and some, whose threads share what is transformed.
     {1, 80, 12, 13, 64, 3, 3, 1, 1, 1, 1},
     {2, 144, 9, 8, 48, 3, 3, 1, 1, 1, 1},
@@ -243,6 +248,7 @@ TEST_CASE("CPU convolution without patches does not depend on the number of thre
   // By Winograd filtering, and between few channels.
   for (const ConvShape& s : {ConvShape{37, 32, 9, 11, 16, 3, 3, 1, 1, 1, 1},
                              {3, 80, 7, 8, 96, 3, 3, 1, 1, 1, 1},
+                             {1, 80, 7, 8, 96, 3, 3, 1, 1, 1, 1},
                              {36, 96, 4, 3, 96, 3, 3, 1, 1, 1, 1},
                              {37, 32, 17, 22, 64, 3, 3, 2, 1, 1, 1},
                              {37, 1, 28, 28, 6, 5, 5, 1, 2, 1, 1}})

@@ -1,11 +1,12 @@
 // Convolution on the CPU, activations NHWC. Floor of each pass: 2 · batch · out_height · out_width ·
 // out_channels · kernel_height · kernel_width · in_channels / groups flops, and the bytes of its three
 // tensors once each. f64 goes to convolution_reference.cpp; 3x3 filters of stride 1 or 2 in f32 to
-// convolution_winograd.cpp, which takes 0.3 to 0.8 of oneDNN's time (two cores, 16 to 256 channels); few
-// channels to convolution_direct.cpp; small problems, channels that oneDNN has no kernels for and other
-// strided filters between many channels to convolution_patches.cpp; all other f32 to oneDNN. Filters are
-// converted to the layout that prefers on every call, which costs little; the activations stay as they are,
-// for converting them costs more than it saves, except between many channels.
+// convolution_winograd.cpp, which takes 0.3 to 0.8 of oneDNN's time (two cores, 16 to 256 channels), of one
+// small image to convolution_winograd_few.cpp; few channels to convolution_direct.cpp; small problems,
+// channels that oneDNN has no kernels for and other strided filters between many channels to
+// convolution_patches.cpp; all other f32 to oneDNN. Filters are converted to the layout that prefers on every
+// call, which costs little; the activations stay as they are, for converting them costs more than it saves,
+// except between many channels.
 #include <omp.h>
 
 #include <array>
@@ -259,6 +260,9 @@ void forward(Stream, const ConvShape& shape, const void* in, const void* weight,
   if (shape.dtype == DType::f64)
     reference_forward(shape, static_cast<const double*>(in), static_cast<const double*>(weight),
                       static_cast<double*>(out));
+  else if (winograd_few_fits(shape))
+    winograd_few_forward(shape, static_cast<const float*>(in), static_cast<const float*>(weight),
+                         static_cast<float*>(out));
   else if (winograd_fits(shape))
     winograd_forward(shape, static_cast<const float*>(in), static_cast<const float*>(weight),
                      static_cast<float*>(out));

@@ -15,8 +15,6 @@
 namespace dw::cpu_backend {
 namespace {
 
-constexpr int64_t serial_products = 1 << 18;  ///< below this, waking threads costs more than it saves
-
 /// What another core has just written comes slowly: so many transformed values, a part of the second-level
 /// cache, every thread rather makes for itself.
 constexpr int64_t most_own_floats = 300 << 10;
@@ -34,27 +32,6 @@ struct BackwardData {
   using Filter = typename Stride::Filter;
   using Result = typename Stride::InputGradient;
 };
-
-/// Transforms the rows of `block` to the outputs of a range of tiles; those beyond the image go to `unused`.
-template <typename OneDimension>
-void transform_outputs(const TileRange& range, const Transformed& block, const Images<float>& images,
-                       float* unused) {
-  constexpr int64_t size = OneDimension::to;
-  if (block.channels == images.channels) range.fetch(images, size);
-  for (int64_t tile = 0; tile < range.count(); ++tile) {
-    const auto pixels = images.window<size>(range.tiling.position(range.first + tile), unused);
-    for (int64_t channel = 0; channel < block.channels; channel += lanes) {
-      const float* from = block.at(0, tile) + channel;
-      transform<OneDimension>(
-          [&](int) {
-            const Vector value = load(from);
-            from += block.point_stride;
-            return value;
-          },
-          [&](int i, const Vector& value) { store(value, pixels[static_cast<size_t>(i)] + channel); });
-    }
-  }
-}
 
 /// Where the transformed filters of a pair of numbers of channels lie: [filter_points²], each padded as the
 /// points of tiles are, of [panels of output channels][input channels][panel].
@@ -254,15 +231,12 @@ void backward_data(const ConvShape& s, const float* out_gradient, const float* w
 }  // namespace
 
 bool winograd_fits(const ConvShape& s) {
-  const bool is_unit = s.stride == 1 && s.padding <= 2, is_two = s.stride == 2 && s.padding == 1;
-  if (s.dtype != DType::f32 || s.kernel_height != 3 || s.kernel_width != 3 || s.dilation != 1 ||
-      s.groups != 1 || s.in_channels % 16 != 0 || s.out_channels % 16 != 0 || !(is_unit || is_two))
-    return false;
+  if (!winograd_takes(s)) return false;
   // With fewer positions than these, transforming the filters costs more than it saves; with fewer filters,
   // transforming the tiles of stride 2.
   constexpr int64_t least_positions = 128, strided_positions = 256, least_strided = 1 << 11;
   const int64_t positions = s.batch * s.out_height() * s.out_width();
-  if (is_two) return positions >= strided_positions && s.in_channels * s.out_channels >= least_strided;
+  if (s.stride == 2) return positions >= strided_positions && s.in_channels * s.out_channels >= least_strided;
   return positions >= least_positions;
 }
 

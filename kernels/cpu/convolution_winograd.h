@@ -14,4 +14,8 @@ void winograd_backward_data(const ConvShape& shape, const float* out_gradient, c
 void winograd_backward_weight(const ConvShape& shape, const float* in, const float* out_gradient,
                               float* weight_gradient);
 
+/// The same for so few tiles that those would take longer, forward only: see convolution_winograd_few.cpp.
+bool winograd_few_fits(const ConvShape& shape);
+void winograd_few_forward(const ConvShape& shape, const float* in, const float* weight, float* out);
+
 }  // namespace dw::cpu_backend

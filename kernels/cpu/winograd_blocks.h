@@ -8,12 +8,22 @@
 #include "kernels/cpu/float_buffer.h"
 #include "kernels/cpu/matrix_tile.h"
 #include "kernels/cpu/winograd_transform.h"
+#include "kernels/table.h"
 
 namespace dw::cpu_backend {
 
+/// Below this, waking threads costs more than it saves.
+inline constexpr int64_t serial_products = 1 << 18;
 inline constexpr int taps = 9;
 /// Of one dimension: both strides have as many different transformed filters.
 inline constexpr int64_t filter_points = 6;
+
+/// Whether this is a convolution that the passes can compute.
+inline bool winograd_takes(const ConvShape& s) {
+  const bool is_unit = s.stride == 1 && s.padding <= 2, is_two = s.stride == 2 && s.padding == 1;
+  return s.dtype == DType::f32 && s.kernel_height == 3 && s.kernel_width == 3 && s.dilation == 1 &&
+         s.groups == 1 && s.in_channels % 16 == 0 && s.out_channels % 16 == 0 && (is_unit || is_two);
+}
 
 /// The products of a tile and a pair of channels that take the same transformed filter: those at
 /// [row, row + rows) × [column, column + columns) of a square.
@@ -138,6 +148,27 @@ void transform_windows(const TileRange& range, const Images<const float>& images
                                 store(value, to);
                                 to += block.point_stride;
                               });
+    }
+  }
+}
+
+/// Transforms the rows of `block` to the outputs of a range of tiles; those beyond the image go to `unused`.
+template <typename OneDimension>
+void transform_outputs(const TileRange& range, const Transformed& block, const Images<float>& images,
+                       float* unused) {
+  constexpr int64_t size = OneDimension::to;
+  if (block.channels == images.channels) range.fetch(images, size);
+  for (int64_t tile = 0; tile < range.count(); ++tile) {
+    const auto pixels = images.window<size>(range.tiling.position(range.first + tile), unused);
+    for (int64_t channel = 0; channel < block.channels; channel += lanes) {
+      const float* from = block.at(0, tile) + channel;
+      transform<OneDimension>(
+          [&](int) {
+            const Vector value = load(from);
+            from += block.point_stride;
+            return value;
+          },
+          [&](int i, const Vector& value) { store(value, pixels[static_cast<size_t>(i)] + channel); });
     }
   }
 }
