@@ -3,11 +3,14 @@
 #include <fmt/format.h>
 #include <sys/resource.h>
 
+#include <algorithm>
 #include <chrono>
 #include <cstdio>
+#include <cstring>
 #include <iostream>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <random>
 
 #include "core/mixed_precision.h"
 #include "core/ops.h"
@@ -39,8 +42,12 @@ constexpr int64_t picture_count = 4096;
 ImageSet drawn_pictures(const NetworkSpec& spec) {
   ImageSet set{"drawn", spec.height, spec.width, spec.channels, {}, nullptr, {}, {}};
   set.pixels.resize(static_cast<size_t>(picture_count * set.image_bytes()));
-  uint32_t state = 1;
-  for (uint8_t& byte : set.pixels) byte = static_cast<uint8_t>((state = state * 1664525 + 1013904223) >> 24);
+  std::mt19937_64 generator(1);
+  const size_t bytes = set.pixels.size();
+  for (size_t at = 0; at < bytes; at += sizeof(uint64_t)) {
+    const uint64_t drawn = generator();
+    std::memcpy(&set.pixels[at], &drawn, std::min(sizeof(drawn), bytes - at));
+  }
   for (int64_t i = 0; i < picture_count; ++i) set.labels.push_back(i % spec.classes);
   for (int64_t i = 0; i < spec.classes; ++i) set.classes.push_back(std::to_string(i));
   return set;
