@@ -70,13 +70,25 @@ Tensor linear(const Tensor& input, const Tensor& weight,
 Tensor gather_rows(const Tensor& a, const Tensor& index);  ///< a[index[i], ...]; index i64 of rank 1
 Tensor concatenate(const std::vector<Tensor>& parts, int dimension);
 
-// Networks (ops_network.cpp). Images are NCHW; results are channels-last in memory.
+// Convolution and pooling (ops_convolution.cpp). Images are NCHW; results are channels-last in memory.
 struct ConvOptions {
   int64_t stride = 1, padding = 0, dilation = 1, groups = 1;
 };
 /// input [n,i,h,w], weight [o,i/groups,kh,kw], bias [o] or undefined.
 Tensor conv2d(const Tensor& input, const Tensor& weight, const Tensor& bias, const ConvOptions& options);
 
+struct PoolOptions {
+  int64_t kernel = 2, stride = 2, padding = 0;
+};
+Tensor max_pool2d(const Tensor& input, const PoolOptions& options);
+/// max_pool2d(conv2d(...)), bit for bit. Without a tape on the CPU a few images at a time, which are pooled
+/// while they are in the caches; their number does not depend on that of the threads.
+Tensor conv2d_max_pool2d(const Tensor& input, const Tensor& weight, const Tensor& bias,
+                         const ConvOptions& conv_options, const PoolOptions& pool_options);
+Tensor average_pool2d(const Tensor& input, const PoolOptions& options);  ///< padding counts as zeros
+Tensor global_average_pool(const Tensor& input);                         ///< [n,c,h,w] → [n,c]
+
+// Normalisation, loss and noise (ops_network.cpp).
 struct BatchNormOptions {
   double epsilon = 1e-5;
   double momentum = 0.1;
@@ -104,13 +116,6 @@ NormalisedSum batch_norm_inference_of_sum(const Tensor& a, const Tensor& b, cons
                                           const Tensor& bias, const Tensor& running_mean,
                                           const Tensor& running_variance, const BatchNormOptions& options,
                                           bool keep_sum = true);
-struct PoolOptions {
-  int64_t kernel = 2, stride = 2, padding = 0;
-};
-Tensor max_pool2d(const Tensor& input, const PoolOptions& options);
-Tensor average_pool2d(const Tensor& input, const PoolOptions& options);  ///< padding counts as zeros
-Tensor global_average_pool(const Tensor& input);                         ///< [n,c,h,w] → [n,c]
-
 /// Mean over rows of −log softmax(logits)[label]. logits [n,classes], labels i64 [n] → one element.
 Tensor cross_entropy(const Tensor& logits, const Tensor& labels);
 /// Zeroes each element with `probability` and scales the rest by 1 / (1 − probability). Draws from

@@ -22,6 +22,10 @@ Tensor Conv2d::forward(const Tensor& input) {
   return conv2d(input, weight_, bias_, options_);
 }
 
+Tensor PooledConv2d::forward(const Tensor& input) {
+  return conv2d_max_pool2d(input, weight_, bias_, options_, pooling_);
+}
+
 void Conv2d::initialize_own(const PhiloxKey& key) {
   const auto fan_out = static_cast<double>(weight_.size(0) * weight_.size(2) * weight_.size(3)) /
                        static_cast<double>(options_.groups);

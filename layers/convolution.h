@@ -24,10 +24,23 @@ class Conv2d : public Module {
   /// He et al. 2015 for ReLU networks, by fan-out, as wide residual networks are started; bias 0.
   void initialize_own(const PhiloxKey& key) override;
 
- private:
   ConvOptions options_;
   Tensor weight_;
   Tensor bias_;
+};
+
+/// A convolution and maximum pooling of what it gives.
+class PooledConv2d : public Conv2d {
+ public:
+  PooledConv2d(int64_t in_channels, int64_t out_channels, int64_t kernel, const Options& options,
+               const PoolOptions& pooling)
+      : Conv2d(in_channels, out_channels, kernel, options), pooling_(pooling) {}
+
+  /// [n, in, h, w] → [n, out, h'', w''].
+  Tensor forward(const Tensor& input) override;
+
+ private:
+  PoolOptions pooling_;
 };
 
 }  // namespace dw

@@ -42,11 +42,11 @@ std::unique_ptr<Module> make_lenet5(const NetworkSpec& spec) {
         fmt::format("lenet-5 reads images of at least 12x12, found {}x{}", spec.height, spec.width));
   }
   auto network = std::make_unique<Sequential>();
-  network->add(std::make_unique<Conv2d>(spec.channels, 6, 5, Conv2d::Options{.padding = 2}), "conv1");
-  network->add(std::make_unique<MaxPool2d>(PoolOptions{}), "pool1");
+  network->add(
+      std::make_unique<PooledConv2d>(spec.channels, 6, 5, Conv2d::Options{.padding = 2}, PoolOptions{}),
+      "conv1");
   network->add(std::make_unique<Relu>(), "relu1");
-  network->add(std::make_unique<Conv2d>(6, 16, 5), "conv2");
-  network->add(std::make_unique<MaxPool2d>(PoolOptions{}), "pool2");
+  network->add(std::make_unique<PooledConv2d>(6, 16, 5, Conv2d::Options{}, PoolOptions{}), "conv2");
   network->add(std::make_unique<Relu>(), "relu2");
   network->add(std::make_unique<Flatten>(), "flatten");
   const int64_t features = 16 * ((spec.height / 2 - 4) / 2) * ((spec.width / 2 - 4) / 2);

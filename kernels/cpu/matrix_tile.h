@@ -25,11 +25,12 @@ struct Rows {
 };
 
 /// result[row, width] = (accumulate ? result : 0) + Σ over both depths of left[row] · right[width], width in
-/// vectors, for a multiple of `size` rows.
+/// vectors, for the first `count` of the rows, a multiple of `size`. Shapes come by reference: a copy, which
+/// is read in larger pieces than it was just written in, waits until all earlier results are in the cache.
 template <int size, int vectors>
-void multiply_tiles(Depth outer, Depth inner, Rows rows, const float* left, const float* right, float* result,
-                    bool accumulate) {
-  for (int64_t done = 0; done < rows.count; done += size) {
+void multiply_tiles(const Depth& outer, const Depth& inner, const Rows& rows, int64_t count,
+                    const float* left, const float* right, float* result, bool accumulate) {
+  for (int64_t done = 0; done < count; done += size) {
     Vector sum[size][vectors];
 #pragma GCC unroll 32
     for (int row = 0; row < size; ++row)
@@ -66,8 +67,8 @@ void multiply_tiles(Depth outer, Depth inner, Rows rows, const float* left, cons
 
 /// The same for any number of rows, in ascending order, in tiles whose sizes differ by one at most.
 template <int vectors>
-void multiply_rows(Depth outer, Depth inner, Rows rows, const float* left, const float* right, float* result,
-                   bool accumulate = false) {
+void multiply_rows(const Depth& outer, const Depth& inner, const Rows& rows, const float* left,
+                   const float* right, float* result, bool accumulate = false) {
   constexpr int most = 2 * tile_rows / vectors;
   static constexpr auto of_size = []<int... i>(std::integer_sequence<int, i...>) {
     return std::array{&multiply_tiles<i + 1, vectors>...};
@@ -77,16 +78,14 @@ void multiply_rows(Depth outer, Depth inner, Rows rows, const float* left, const
   const int64_t tiles = (rows.count + most - 1) / most, size = rows.count / tiles;
   const int64_t larger = rows.count % tiles * (size + 1), rest = rows.count - larger;
   if (larger > 0)
-    of_size[static_cast<size_t>(size)](outer, inner, {larger, rows.left, rows.result}, left, right, result,
-                                       accumulate);
-  of_size[static_cast<size_t>(size - 1)](outer, inner, {rest, rows.left, rows.result},
-                                         left + larger * rows.left, right, result + larger * rows.result,
-                                         accumulate);
+    of_size[static_cast<size_t>(size)](outer, inner, rows, larger, left, right, result, accumulate);
+  of_size[static_cast<size_t>(size - 1)](outer, inner, rows, rest, left + larger * rows.left, right,
+                                         result + larger * rows.result, accumulate);
 }
 
 /// The same, summed over one depth.
 template <int vectors>
-void multiply_rows(Depth depth, Rows rows, const float* left, const float* right, float* result,
+void multiply_rows(const Depth& depth, const Rows& rows, const float* left, const float* right, float* result,
                    bool accumulate = false) {
   multiply_rows<vectors>({1, 0, 0}, depth, rows, left, right, result, accumulate);
 }
