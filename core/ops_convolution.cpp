@@ -149,8 +149,8 @@ Tensor conv2d_max_pool2d(const Tensor& input, const Tensor& weight, const Tensor
   const ConvShape conv = conv_shape(input, weight, bias, conv_options);
   const PoolShape pool = pool_shape({conv.batch, conv.out_channels, conv.out_height(), conv.out_width()},
                                     conv.dtype, pool_options);
-  // A part of the second-level caches of two cores. It does not follow the threads, for the number of images may
-  // decide how they are convolved.
+  // A part of the second-level caches of two cores. It does not follow the threads, for the number of images
+  // may decide how they are convolved.
   constexpr int64_t cached_bytes = 2 << 20;
   const int64_t image_bytes =
       conv.out_height() * conv.out_width() * conv.out_channels * static_cast<int64_t>(size_of(conv.dtype));

@@ -11,23 +11,32 @@ namespace {
 template <typename A>
 struct Uniform {
   A low, width;
-  HD void operator()(const PhiloxWords& words, A (&draw)[4]) const {
-    for (int k = 0; k < 4; ++k) draw[k] = std::fma(width, static_cast<A>(uniform_from(words.word[k])), low);
+  template <int words>
+  HD void operator()(const uint32_t (&word)[words], A (&draw)[words]) const {
+    for (int k = 0; k < words; ++k) draw[k] = std::fma(width, static_cast<A>(uniform_from(word[k])), low);
   }
 };
 
-/// Box & Muller (1958): two words give two normals.
+/// Box & Muller (1958): two words give two normals. What calls the mathematical library does nothing else, so
+/// that no more than its argument has to be saved.
 template <typename A>
 struct Normal {
   A mean, deviation;
-  HD void operator()(const PhiloxWords& words, A (&draw)[4]) const {
-    for (int k = 0; k < 4; k += 2) {
-      // All 32 bits and never 0: the tail reaches 6.6 deviations.
-      const A positive = (static_cast<A>(words.word[k]) + A(0.5)) * A(0x1p-32);
-      const A radius = deviation * std::sqrt(A(-2) * std::log(positive));
-      const A angle = A(6.283185307179586) * static_cast<A>(uniform_from(words.word[k + 1]));
-      draw[k] = mean + radius * std::cos(angle);
-      draw[k + 1] = mean + radius * std::sin(angle);
+  template <int words>
+  HD void operator()(const uint32_t (&word)[words], A (&draw)[words]) const {
+    A radius[words / 2], sine[words / 2], cosine[words / 2];
+    // All 32 bits and never 0: the tail reaches 6.6 deviations.
+    for (int k = 0; k < words / 2; ++k) radius[k] = (static_cast<A>(word[2 * k]) + A(0.5)) * A(0x1p-32);
+    for (A& value : radius) value = std::log(value);
+    for (int k = 0; k < words / 2; ++k) {
+      const A angle = A(6.283185307179586) * static_cast<A>(uniform_from(word[2 * k + 1]));
+      sine[k] = std::sin(angle);
+      cosine[k] = std::cos(angle);
+    }
+    for (int k = 0; k < words / 2; ++k) {
+      const A scaled = deviation * std::sqrt(A(-2) * radius[k]);
+      draw[2 * k] = mean + scaled * cosine[k];
+      draw[2 * k + 1] = mean + scaled * sine[k];
     }
   }
 };
@@ -36,31 +45,40 @@ template <typename A>
 struct Bernoulli {
   uint32_t threshold;  ///< of 24 bits: uniform < probability where they are below it
   A value;
-  HD void operator()(const PhiloxWords& words, A (&draw)[4]) const {
-    for (int k = 0; k < 4; ++k) draw[k] = words.word[k] >> 8 < threshold ? value : A(0);
+  template <int words>
+  HD void operator()(const uint32_t (&word)[words], A (&draw)[words]) const {
+    for (int k = 0; k < words; ++k) draw[k] = word[k] >> 8 < threshold ? value : A(0);
   }
 };
+
+/// Elements that a task draws: on the CPU some dozens, for loops of one thing each.
+constexpr int elements = on_cuda ? 4 : 64;
 
 template <typename T, typename Draw>
 struct RandomBody {
   RandomKey key;
   T* out;
   int64_t count;
-  Draw draw_four;
-  HD void operator()(int64_t group) const {
-    Arithmetic<T> draw[4];
-    draw_four(philox(key.at_step(), static_cast<uint64_t>(group)), draw);
-    T* to = out + 4 * group;
-    const int64_t left = count - 4 * group;
-    if (left >= 4)
-      for (int k = 0; k < 4; ++k) to[k] = store<T>(draw[k]);
+  Draw draw_all;
+  HD void operator()(int64_t task) const {
+    const PhiloxKey own_key = key.at_step();
+    uint32_t word[elements];
+    for (int i = 0; i < elements; i += 4) {
+      const PhiloxWords words = philox(own_key, static_cast<uint64_t>((task * elements + i) / 4));
+      for (int k = 0; k < 4; ++k) word[i + k] = words.word[k];
+    }
+    Arithmetic<T> draw[elements];
+    draw_all(word, draw);
+    const int64_t first = task * elements, left = count - first;
+    if (left >= elements)
+      for (int k = 0; k < elements; ++k) out[first + k] = store<T>(draw[k]);
     else
-      for (int k = 0; k < left; ++k) to[k] = store<T>(draw[k]);
+      for (int k = 0; k < left; ++k) out[first + k] = store<T>(draw[k]);
   }
 };
 
-/// A task draws four elements, at about the cost of moving this many.
-constexpr int64_t draw_cost = 64;
+/// An element costs about as much as moving this many.
+constexpr int64_t draw_cost = 16;
 
 template <template <typename> class Draw, typename First, typename Second>
 void draw_into(Stream stream, RandomKey key, const View& out, First first, Second second) {
@@ -72,8 +90,8 @@ void draw_into(Stream stream, RandomKey key, const View& out, First first, Secon
     a = static_cast<std::remove_reference_t<decltype(a)>>(first);
     b = static_cast<std::remove_reference_t<decltype(b)>>(second);
     const int64_t count = out.numel();
-    for_each_index(stream, (count + 3) / 4, RandomBody<T, D>{key, static_cast<T*>(out.data), count, draw},
-                   draw_cost);
+    for_each_index(stream, (count + elements - 1) / elements,
+                   RandomBody<T, D>{key, static_cast<T*>(out.data), count, draw}, elements * draw_cost);
   });
 }
 
