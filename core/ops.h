@@ -81,8 +81,8 @@ struct PoolOptions {
   int64_t kernel = 2, stride = 2, padding = 0;
 };
 Tensor max_pool2d(const Tensor& input, const PoolOptions& options);
-/// max_pool2d(conv2d(...)), bit for bit. Without a tape on the CPU a few images at a time, which are pooled
-/// while they are in the caches; their number does not depend on that of the threads.
+/// max_pool2d(conv2d(...)). Without a tape on the CPU a few images at a time, convolved as a batch of as many
+/// would be, and pooled while they are in the caches. How many does not depend on the number of threads.
 Tensor conv2d_max_pool2d(const Tensor& input, const Tensor& weight, const Tensor& bias,
                          const ConvOptions& conv_options, const PoolOptions& pool_options);
 Tensor average_pool2d(const Tensor& input, const PoolOptions& options);  ///< padding counts as zeros

@@ -154,8 +154,9 @@ Tensor conv2d_max_pool2d(const Tensor& input, const Tensor& weight, const Tensor
   constexpr int64_t cached_bytes = 2 << 20;
   const int64_t image_bytes =
       conv.out_height() * conv.out_width() * conv.out_channels * static_cast<int64_t>(size_of(conv.dtype));
-  const int64_t together =
-      input.device() == cpu ? std::max<int64_t>(1, cached_bytes / image_bytes) : conv.batch;
+  const int64_t together = input.device() == cpu
+                               ? std::max<int64_t>(1, cached_bytes / std::max<int64_t>(1, image_bytes))
+                               : conv.batch;
   const Tensor out = pooled_like(pool, input.device());
   for (int64_t first = 0; first < conv.batch; first += together) {
     const int64_t end = std::min(first + together, conv.batch);
