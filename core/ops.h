@@ -81,10 +81,11 @@ struct PoolOptions {
   int64_t kernel = 2, stride = 2, padding = 0;
 };
 Tensor max_pool2d(const Tensor& input, const PoolOptions& options);
-/// max_pool2d(conv2d(...)). Without a tape on the CPU a few images at a time, convolved as a batch of as many
-/// would be, and pooled while they are in the caches. How many does not depend on the number of threads.
+/// max_pool2d(conv2d(...)), or its ReLU. Without a tape in one pass, where what is pooled stays in the
+/// caches.
 Tensor conv2d_max_pool2d(const Tensor& input, const Tensor& weight, const Tensor& bias,
-                         const ConvOptions& conv_options, const PoolOptions& pool_options);
+                         const ConvOptions& conv_options, const PoolOptions& pool_options,
+                         bool with_relu = false);
 Tensor average_pool2d(const Tensor& input, const PoolOptions& options);  ///< padding counts as zeros
 Tensor global_average_pool(const Tensor& input);                         ///< [n,c,h,w] → [n,c]
 

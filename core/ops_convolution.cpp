@@ -140,33 +140,23 @@ Tensor max_pool2d(const Tensor& input, const PoolOptions& options) {
   return out;
 }
 
-// Rounding keeps order, so the maximum may as well get the bias as every value that it is of: the result is
-// the same to the bit.
+// The bias comes last in one pass: rounding keeps order, so the maximum may as well get it as every value
+// that it is of.
 Tensor conv2d_max_pool2d(const Tensor& input, const Tensor& weight, const Tensor& bias,
-                         const ConvOptions& conv_options, const PoolOptions& pool_options) {
-  if (Tape::tracks(input) || Tape::tracks(weight) || Tape::tracks(bias))
-    return max_pool2d(conv2d(input, weight, bias, conv_options), pool_options);
+                         const ConvOptions& conv_options, const PoolOptions& pool_options, bool with_relu) {
+  if (Tape::tracks(input) || Tape::tracks(weight) || Tape::tracks(bias)) {
+    const Tensor pooled = max_pool2d(conv2d(input, weight, bias, conv_options), pool_options);
+    return with_relu ? relu(pooled) : pooled;
+  }
   const ConvShape conv = conv_shape(input, weight, bias, conv_options);
   const PoolShape pool = pool_shape({conv.batch, conv.out_channels, conv.out_height(), conv.out_width()},
                                     conv.dtype, pool_options);
-  // A part of the second-level caches of two cores. It does not follow the threads, for the number of images
-  // may decide how they are convolved.
-  constexpr int64_t cached_bytes = 2 << 20;
-  const int64_t image_bytes =
-      conv.out_height() * conv.out_width() * conv.out_channels * static_cast<int64_t>(size_of(conv.dtype));
-  const int64_t together = input.device() == cpu
-                               ? std::max<int64_t>(1, cached_bytes / std::max<int64_t>(1, image_bytes))
-                               : conv.batch;
   const Tensor out = pooled_like(pool, input.device());
-  for (int64_t first = 0; first < conv.batch; first += together) {
-    const int64_t end = std::min(first + together, conv.batch);
-    const Tensor images = conv2d(input.slice(0, first, end), weight, {}, conv_options);
-    PoolShape part = pool;
-    part.batch = end - first;
-    kernels(out.device())
-        .max_pool(stream_of(out), part, images.raw_data(), out.slice(0, first, end).raw_data(), nullptr);
-  }
-  if (bias.defined()) add_bias(out, bias);
+  const Tensor x = channels_last(input), filters = channels_last(weight);
+  const Tensor added = bias.defined() ? bias.to(conv.dtype).contiguous() : Tensor();
+  kernels(out.device())
+      .conv_max_pool(stream_of(out), conv, pool, x.raw_data(), filters.raw_data(),
+                     added.defined() ? added.raw_data() : nullptr, with_relu, out.raw_data());
   return out;
 }
 

@@ -207,6 +207,14 @@ KernelCost max_pool_cost(const PoolShape& shape, const int64_t* index) {
   return cost;
 }
 
+KernelCost cost_of(Kernel<&KernelTable::conv_max_pool>, Stream, const ConvShape& convolution,
+                   const PoolShape& pooling, const void*, const void*, const void*, bool, void*) {
+  KernelCost cost = cost_of_arguments(convolution);
+  cost.bytes += (elements_out(pooling) - elements_in(pooling)) * size_in_bytes(pooling.dtype);
+  append(cost.problem, fmt::format("{}×{} maxima", pooling.kernel, pooling.kernel));
+  return cost;
+}
+
 KernelCost cost_of(Kernel<&KernelTable::batch_norm_training>, Stream, const BatchNormShape& shape,
                    const BatchNormForward& memory) {
   return batch_norm_cost(

@@ -68,6 +68,9 @@ inline KernelCost cost_of(Kernel<&KernelTable::max_pool_backward>, Stream, const
   return max_pool_cost(shape, index);
 }
 
+KernelCost cost_of(Kernel<&KernelTable::conv_max_pool>, Stream, const ConvShape& convolution,
+                   const PoolShape& pooling, const void*, const void*, const void*, bool, void*);
+
 KernelCost cost_of(Kernel<&KernelTable::batch_norm_training>, Stream, const BatchNormShape& shape,
                    const BatchNormForward& memory);
 KernelCost cost_of(Kernel<&KernelTable::batch_norm_inference>, Stream, const BatchNormShape& shape,

@@ -84,6 +84,7 @@ KernelTable make_table() {
   all.template wrap<&Table::conv_forward>("conv_forward");
   all.template wrap<&Table::conv_backward_data>("conv_backward_data");
   all.template wrap<&Table::conv_backward_weight>("conv_backward_weight");
+  all.template wrap<&Table::conv_max_pool>("conv_max_pool");
   all.template wrap<&Table::matmul>("matmul");
   return all.table;
 }

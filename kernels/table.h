@@ -230,6 +230,10 @@ struct KernelTable {
                              void* in_gradient);
   void (*conv_backward_weight)(Stream, const ConvShape&, const void* in, const void* out_gradient,
                                void* weight_gradient);
+  /// max_pool(conv_forward(in, weight)) + bias, [out_channels] or null, and its ReLU where that is asked for:
+  /// what lies between is kept in caches.
+  void (*conv_max_pool)(Stream, const ConvShape&, const PoolShape&, const void* in, const void* weight,
+                        const void* bias, bool relu, void* out);
   void (*matmul)(Stream, const MatmulShape&, const void* a, const void* b, void* c);
 };
 

@@ -23,7 +23,7 @@ Tensor Conv2d::forward(const Tensor& input) {
 }
 
 Tensor PooledConv2d::forward(const Tensor& input) {
-  return conv2d_max_pool2d(input, weight_, bias_, options_, pooling_);
+  return conv2d_max_pool2d(input, weight_, bias_, options_, pooling_, true);
 }
 
 void Conv2d::initialize_own(const PhiloxKey& key) {

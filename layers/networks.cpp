@@ -34,8 +34,7 @@ std::unique_ptr<Module> make_resnet18(const NetworkSpec& spec) {
   return std::make_unique<ResNet18>(ResNet18::Options{.classes = spec.classes, .in_channels = spec.channels});
 }
 
-// LeNet-5 (LeCun et al. 1998) with maximum pooling and ReLU: in this order, which is the same function with
-// the same gradients as the usual one and rectifies a quarter of the values.
+// LeNet-5 (LeCun et al. 1998) with maximum pooling and ReLU.
 std::unique_ptr<Module> make_lenet5(const NetworkSpec& spec) {
   if (spec.height < 12 || spec.width < 12) {
     throw UsageError(
@@ -45,9 +44,7 @@ std::unique_ptr<Module> make_lenet5(const NetworkSpec& spec) {
   network->add(
       std::make_unique<PooledConv2d>(spec.channels, 6, 5, Conv2d::Options{.padding = 2}, PoolOptions{}),
       "conv1");
-  network->add(std::make_unique<Relu>(), "relu1");
   network->add(std::make_unique<PooledConv2d>(6, 16, 5, Conv2d::Options{}, PoolOptions{}), "conv2");
-  network->add(std::make_unique<Relu>(), "relu2");
   network->add(std::make_unique<Flatten>(), "flatten");
   const int64_t features = 16 * ((spec.height / 2 - 4) / 2) * ((spec.width / 2 - 4) / 2);
   network->add(std::make_unique<Linear>(features, 120), "fc1");

@@ -120,7 +120,7 @@ std::vector<OpCase> network_cases() {
                      }});
     cases.push_back(
         {"conv2d_max_pool2d" + with, {{{2, 2, 7, 6}}, {{3, 2, 3, 3}}, {{3}}}, [options](const Inputs& x) {
-           return square(conv2d_max_pool2d(x[0], x[1], x[2], {.padding = 1}, options));
+           return square(conv2d_max_pool2d(x[0], x[1], x[2], {.padding = 1}, options, true));
          }});
     cases.push_back({"average_pool2d" + with, {{{2, 3, 7, 6}}}, [options](const Inputs& x) {
                        return square(average_pool2d(x[0], options));

@@ -17,7 +17,8 @@ void add_batch_norm(KernelTable&);
 void add_cross_entropy(KernelTable&);
 void add_convolution(KernelTable&);
 void add_matmul(KernelTable&);
-void add_bf16(KernelTable&);  // on the CPU only: kernels of CUDA read bf16 themselves
+void add_pooled_convolution(KernelTable&);  // on the CPU only
+void add_bf16(KernelTable&);                // on the CPU only: kernels of CUDA read bf16 themselves
 
 KernelTable make_table() {
   KernelTable table{};
@@ -33,7 +34,10 @@ KernelTable make_table() {
   add_cross_entropy(table);
   add_convolution(table);
   add_matmul(table);
-  if constexpr (!on_cuda) add_bf16(table);
+  if constexpr (!on_cuda) {
+    add_pooled_convolution(table);
+    add_bf16(table);
+  }
   return table;
 }
 

@@ -77,7 +77,7 @@ KernelTable make_recording_table() {
   write_down<&K::max_pool, &K::max_pool_backward, &K::average_pool, &K::average_pool_backward>(table);
   write_down<&K::batch_norm_training, &K::batch_norm_inference, &K::batch_norm_backward>(table);
   write_down<&K::softmax_cross_entropy, &K::conv_forward, &K::conv_backward_data, &K::conv_backward_weight,
-             &K::matmul>(table);
+             &K::conv_max_pool, &K::matmul>(table);
   return table;
 }
 

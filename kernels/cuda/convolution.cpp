@@ -6,10 +6,12 @@
 #include <map>
 #include <unordered_map>
 
+#include "kernels/conv_max_pool.h"
 #include "kernels/cuda/check.h"
 #include "kernels/cuda/conv_plan.h"
 #include "kernels/cuda/libraries.h"
 #include "kernels/precision.h"
+#include "kernels/profiled_table.h"
 
 namespace dw::cuda_backend {
 namespace {
@@ -64,12 +66,20 @@ void conv_backward_weight(Stream stream, const ConvShape& shape, const void* in,
              "cudaMemsetAsync");
 }
 
+void conv_max_pool(Stream stream, const ConvShape& shape, const PoolShape& pooling, const void* in,
+                   const void* weight, const void* bias, bool relu, void* out) {
+  if (shape.batch > 0)
+    conv_then_max_pool(plain_kernels(stream.device), stream, shape, pooling, in, weight, bias, relu, out,
+                       shape.batch);
+}
+
 }  // namespace
 
 void add_convolution(KernelTable& table) {
   table.conv_forward = conv_forward;
   table.conv_backward_data = conv_backward_data;
   table.conv_backward_weight = conv_backward_weight;
+  table.conv_max_pool = conv_max_pool;
 }
 
 }  // namespace dw::cuda_backend
