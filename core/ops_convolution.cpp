@@ -1,18 +1,12 @@
 #include <algorithm>
 
+#include "core/op_support.h"
 #include "core/ops.h"
 #include "core/tape.h"
+#include "kernels/conv_max_pool.h"
 
 namespace dw {
 namespace {
-
-Stream stream_of(const Tensor& tensor) {
-  return current_stream(tensor.device());
-}
-
-Tensor channels_last(const Tensor& tensor) {
-  return tensor.contiguous(Layout::channels_last);
-}
 
 ConvShape conv_shape(const Tensor& input, const Tensor& weight, const Tensor& bias,
                      const ConvOptions& options) {
@@ -70,14 +64,8 @@ Tensor pooled_like(const PoolShape& shape, Device device) {
                        device, Layout::channels_last);
 }
 
-// Adds to every channel in place, a whole row of pixels at a time: a run of so few channels as small networks
-// have would take longer to find than to add.
-void add_bias(const Tensor& images, const Tensor& bias) {
-  const Tensor row = bias.to(images.dtype())
-                         .reshape({1, images.size(1), 1, 1})
-                         .expand({1, images.size(1), 1, images.size(3)})
-                         .contiguous(Layout::channels_last);
-  kernels(images.device()).binary(stream_of(images), BinaryOp::add, images.view(), row.view(), images.view());
+Tensor dense_bias(const Tensor& bias, DType dtype) {
+  return bias.defined() ? bias.to(dtype).contiguous() : bias;
 }
 
 }  // namespace
@@ -92,7 +80,10 @@ Tensor conv2d(const Tensor& input, const Tensor& weight, const Tensor& bias, con
                         input.device(), Layout::channels_last);
     const Tensor filters = channels_last(weight);
     kernels(x.device()).conv_forward(stream_of(x), shape, x.raw_data(), filters.raw_data(), out.raw_data());
-    if (bias.defined()) add_bias(out, bias);
+    if (bias.defined())
+      add_bias(kernels(x.device()), stream_of(x), shape.dtype,
+               {shape.batch * shape.out_height(), shape.out_width(), shape.out_channels},
+               dense_bias(bias, shape.dtype).raw_data(), out.raw_data());
   }
   std::vector<Tensor> inputs{input, weight};
   if (bias.defined()) inputs.push_back(bias);
@@ -153,7 +144,7 @@ Tensor conv2d_max_pool2d(const Tensor& input, const Tensor& weight, const Tensor
                                     conv.dtype, pool_options);
   const Tensor out = pooled_like(pool, input.device());
   const Tensor x = channels_last(input), filters = channels_last(weight);
-  const Tensor added = bias.defined() ? bias.to(conv.dtype).contiguous() : Tensor();
+  const Tensor added = dense_bias(bias, conv.dtype);
   kernels(out.device())
       .conv_max_pool(stream_of(out), conv, pool, x.raw_data(), filters.raw_data(),
                      added.defined() ? added.raw_data() : nullptr, with_relu, out.raw_data());

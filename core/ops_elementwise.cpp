@@ -1,3 +1,4 @@
+#include "core/op_support.h"
 #include "core/ops.h"
 #include "core/tape.h"
 
@@ -7,10 +8,6 @@ namespace {
 const KernelTable& table_of(const Tensor& tensor) {
   return kernels(tensor.device());
 }
-Stream stream_of(const Tensor& tensor) {
-  return current_stream(tensor.device());
-}
-
 Tensor run_unary(UnaryOp op, const Tensor& a, double parameter = 0) {
   Tensor out = Tensor::empty_like(a);
   table_of(a).unary(stream_of(a), op, a.view(), out.view(), parameter);

@@ -1,19 +1,12 @@
 #include <algorithm>
 
+#include "core/op_support.h"
 #include "core/ops.h"
 #include "core/random.h"
 #include "core/tape.h"
 
 namespace dw {
 namespace {
-
-Stream stream_of(const Tensor& tensor) {
-  return current_stream(tensor.device());
-}
-
-Tensor channels_last(const Tensor& tensor) {
-  return tensor.contiguous(Layout::channels_last);
-}
 
 // What a batch norm reads, as kernels take it: [n, c, h, w] (channels-last) or [n, c] as [rows, channels].
 struct BatchNormInputs {

@@ -112,6 +112,13 @@ TEST_CASE("profile: floors of convolution, matrix product, batch norm, pooling, 
     CHECK(record.flops == 2.0 * (2 * 6 * 4 * 4) * (4 * 3 * 3));
     CHECK(record.bytes == 4.0 * (2 * 4 * 8 * 8 + 2 * 6 * 4 * 4 + 6 * 4 * 9));
   }
+  const PoolShape maxima{2, 4, 4, 6};
+  const KernelRecord convolved = record_of([&](const KernelTable& table) {
+    table.conv_max_pool({}, conv, maxima, a.data(), b.data(), nullptr, false, c.data());
+  });
+  CHECK(convolved.problem == "2×4×8×8 → 6, 3×3 stride 2 2×2 maxima");
+  CHECK(convolved.flops == 2.0 * (2 * 6 * 4 * 4) * (4 * 3 * 3));
+  CHECK(convolved.bytes == 4.0 * (2 * 4 * 8 * 8 + 2 * 6 * 2 * 2 + 6 * 4 * 9));
   const MatmulShape product{.m = 3, .n = 5, .k = 7, .transpose_b = true, .beta = 1};
   const KernelRecord matmul =
       record_of([&](const KernelTable& table) { table.matmul({}, product, a.data(), b.data(), c.data()); });

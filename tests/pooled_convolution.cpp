@@ -68,6 +68,8 @@ TEST_CASE("conv2d_max_pool2d refuses what does not fit") {
   CHECK_THROWS_WITH_AS(conv2d_max_pool2d(images, filters, {}, {}, {.kernel = 5, .stride = 5}),
                        doctest::Contains("does not fit input [2, 6, 4, 4]"), Error);
   CHECK_THROWS_AS(conv2d_max_pool2d(images, Tensor::zeros({0, 1, 5, 5}), {}, {}, {}), Error);
+  CHECK_THROWS_WITH_AS(conv2d_max_pool2d(Tensor::zeros({0, 1, 8, 8}), filters, {}, {}, {}),
+                       doctest::Contains("expects images and channels"), Error);
 }
 
 }  // namespace

@@ -15,8 +15,7 @@
 namespace dw::cpu_backend {
 namespace {
 
-constexpr int64_t serial_products = 1 << 18;  ///< below this, waking threads costs more than it saves
-constexpr int64_t many_tasks = 64;            ///< enough of them to keep many threads busy
+constexpr int64_t many_tasks = 64;  ///< enough of them to keep many threads busy
 
 /// Whether rows of so many columns can be written one after the other, as whole vectors: what is too much is
 /// written again by the next row, if no panel has been there before.

@@ -18,8 +18,9 @@
 namespace dw::cpu_backend {
 namespace {
 
-constexpr int64_t serial_products = 1 << 19;  ///< below this, waking threads costs more than it saves
-constexpr int64_t patch_floats = 48 << 10;    ///< of a block: a part of the second-level cache
+constexpr int64_t serial_patches =
+    2 * serial_products;                    ///< as patches have to be gathered, or filters packed
+constexpr int64_t patch_floats = 48 << 10;  ///< of a block: a part of the second-level cache
 
 /// Positions of a block.
 int64_t block_positions(const Grid& grid, int64_t stride) {
@@ -96,7 +97,7 @@ void convolve(const Grid& grid, const Value& value, const Destination& to) {
   const int64_t per_thread = block * (stride + columns);
   const Buffer packed = float_buffer(grid.depth() * columns + lanes);
   const Buffer scratch = float_buffer(per_thread * omp_get_max_threads());
-#pragma omp parallel if (positions * grid.depth() * columns > serial_products)
+#pragma omp parallel if (positions * grid.depth() * columns > serial_patches)
   {
     pack_filters(grid, parts, to.group, value, floats(packed));
     float* patches = floats(scratch) + per_thread * omp_get_thread_num();
@@ -188,7 +189,7 @@ void convolve_few(const Grid& grid, const float* filters, int64_t outputs, float
   const int64_t panels = (positions + widest - 1) / widest, tiles = (outputs + tile_rows - 1) / tile_rows;
   const int64_t per_thread = widest * (depth + tiles * tile_rows);
   const Buffer scratch = float_buffer(per_thread * omp_get_max_threads());
-#pragma omp parallel if (positions * depth * outputs > serial_products)
+#pragma omp parallel if (positions * depth * outputs > serial_patches)
   {
     float* patches = floats(scratch) + per_thread * omp_get_thread_num();
     float* sums = patches + widest * depth;
@@ -310,7 +311,7 @@ void patches_backward_weight(const ConvShape& s, const float* in, const float* o
     const Buffer sums = float_buffer(stretches * part_count * count);
     const Buffer scratch = float_buffer(block * stride * omp_get_max_threads());
     const float* gradients = out_gradient + group * outputs;
-#pragma omp parallel if (positions * grid.depth() * outputs > serial_products)
+#pragma omp parallel if (positions * grid.depth() * outputs > serial_patches)
     {
       float* patches = floats(scratch) + block * stride * omp_get_thread_num();
 #pragma omp for schedule(static)

@@ -27,12 +27,13 @@ struct Planes {
   float* data;
   int64_t rows, stride;
 
-  explicit Planes(const ConvShape& s)
-      : data(nullptr),
+  Planes(const ConvShape& s, float* memory)
+      : data(memory),
         rows(s.in_height + 2 * s.padding),
         stride(std::max(s.in_width + 2 * s.padding, round_up(s.out_width(), together) + s.kernel_width - 1)) {
   }
   int64_t plane() const { return rows * stride; }
+  static int64_t size(const ConvShape& s) { return s.in_channels * Planes(s, nullptr).plane(); }
 
   /// The border stays as it is.
   void copy_from(const ConvShape& s, const float* image) const {
@@ -54,7 +55,7 @@ Vector larger(const Vector& a, const Vector& b) {
 }
 
 /// The maxima of output rows y and y + 1 of every filter, [filters][round_up(width, together)]. Weights
-/// are [taps][channels][filters].
+/// are [kernel rows][channels][kernel columns][filters].
 template <int filters>
 void larger_of_two_rows(const ConvShape& s, const Planes& in, int64_t y, const float* weights, float* out) {
   const int64_t width = round_up(s.out_width(), together),
@@ -62,7 +63,7 @@ void larger_of_two_rows(const ConvShape& s, const Planes& in, int64_t y, const f
   for (int64_t x = 0; x < width; x += together) {
     Vector sum[2][filters][vectors] = {};
     // What an input row adds to the rows of outputs [first, end).
-    const auto add = [&](auto first, auto end, int64_t row) {
+    const auto add = [&]<int first, int end>(std::integer_sequence<int, first, end>, int64_t row) {
       const float* weight = weights + row * row_weights;
       for (int64_t channel = 0; channel < s.in_channels; ++channel) {
         const float* values = in.data + channel * in.plane() + (y + row) * in.stride + x;
@@ -79,12 +80,9 @@ void larger_of_two_rows(const ConvShape& s, const Planes& in, int64_t y, const f
         }
       }
     };
-    using Zero = std::integral_constant<int, 0>;
-    using One = std::integral_constant<int, 1>;
-    using Two = std::integral_constant<int, 2>;
-    add(Zero{}, One{}, 0);
-    for (int64_t row = 1; row < s.kernel_height; ++row) add(Zero{}, Two{}, row);
-    add(One{}, Two{}, s.kernel_height);
+    add(std::integer_sequence<int, 0, 1>{}, 0);
+    for (int64_t row = 1; row < s.kernel_height; ++row) add(std::integer_sequence<int, 0, 2>{}, row);
+    add(std::integer_sequence<int, 1, 2>{}, s.kernel_height);
     unrolled<filters>([&](auto filter) {
       unrolled<vectors>([&](auto v) {
         store(larger(sum[0][filter][v], sum[1][filter][v]), out + filter * width + x + v * lanes);
@@ -139,10 +137,9 @@ void convolve_rows(const ConvShape& s, const PoolShape& pool, const float* in, c
     return std::array{&larger_of_two_rows<i + 1>...};
   }
   (std::make_integer_sequence<int, most_filters>{});
-  constexpr int64_t serial_products = 1 << 18;  // below this, waking threads costs more than it saves
   const int64_t filters = s.out_channels, depth = s.kernel_height * s.kernel_width * s.in_channels;
   const int64_t width = round_up(s.out_width(), together);
-  const int64_t planes = s.in_channels * Planes(s).plane(), per_thread = planes + filters * width + 2 * lanes;
+  const int64_t planes = Planes::size(s), per_thread = planes + filters * width + 2 * lanes;
   const Buffer packed = float_buffer(depth * filters),
                scratch = float_buffer(per_thread * omp_get_max_threads());
   float* to = floats(packed);
@@ -154,8 +151,7 @@ void convolve_rows(const ConvShape& s, const PoolShape& pool, const float* in, c
   const int64_t in_image = s.in_height * s.in_width * s.in_channels, out_row = pool.out_width() * filters;
 #pragma omp parallel if (s.batch * s.out_height() * width * filters * depth > serial_products)
   {
-    Planes image(s);
-    image.data = floats(scratch) + per_thread * omp_get_thread_num();
+    const Planes image(s, floats(scratch) + per_thread * omp_get_thread_num());
     float* rows = image.data + planes;
     std::fill_n(image.data, planes, 0.0F);
 #pragma omp for schedule(static) nowait

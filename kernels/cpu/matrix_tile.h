@@ -11,6 +11,9 @@
 
 namespace dw::cpu_backend {
 
+/// Products below which waking threads costs more than it saves.
+inline constexpr int64_t serial_products = 1 << 18;
+
 /// Rows of a tile that two vectors of columns leave registers for.
 inline constexpr int tile_rows = lanes == 16 ? 12 : 6;
 

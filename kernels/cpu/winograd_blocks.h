@@ -12,8 +12,6 @@
 
 namespace dw::cpu_backend {
 
-/// Below this, waking threads costs more than it saves.
-inline constexpr int64_t serial_products = 1 << 18;
 inline constexpr int taps = 9;
 /// Of one dimension: both strides have as many different transformed filters.
 inline constexpr int64_t filter_points = 6;

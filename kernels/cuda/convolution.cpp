@@ -68,9 +68,8 @@ void conv_backward_weight(Stream stream, const ConvShape& shape, const void* in,
 
 void conv_max_pool(Stream stream, const ConvShape& shape, const PoolShape& pooling, const void* in,
                    const void* weight, const void* bias, bool relu, void* out) {
-  if (shape.batch > 0)
-    conv_then_max_pool(plain_kernels(stream.device), stream, shape, pooling, in, weight, bias, relu, out,
-                       shape.batch);
+  conv_then_max_pool(plain_kernels(stream.device), stream, shape, pooling, in, weight, bias, relu, out,
+                     std::max<int64_t>(1, shape.batch));
 }
 
 }  // namespace
