@@ -87,10 +87,19 @@ void TrainingStep::compute(const Batch& batch) {
 
 void TrainingStep::capture() {
   forget_gradients();
+  constexpr int most_attempts = 3;
+  const auto cannot = [](const Error& error) {
+    fail("the training step cannot be captured: {}; --graph off trains without", error.what());
+  };
   try {
     graph_ = Graph::capture(device_, [&] { compute(full_batch()); });
+  } catch (const FrozenPoolError& error) {
+    // Somebody else, as another graph, holds what the last step left in the pool: an eager step asks for
+    // more.
+    if (++short_of_memory_ >= most_attempts) cannot(error);
+    return;
   } catch (const Error& error) {
-    fail("the training step cannot be captured: {}; --graph off trains without", error.what());
+    cannot(error);
   }
   for (const NamedTensor& parameter : parameters_) gradients_.push_back(parameter.tensor.grad());
   if (parts_.term != nullptr) parts_.term->bind();

@@ -41,7 +41,7 @@ class TrainingStep {
 
   /// Trains on the next batch of the source. `step` names its random draws. Waits for nothing but
   /// what the source copies from the host.
-  /// Errors: of the parts; a capture that finds the memory pool short.
+  /// Errors: of the parts; a capture that finds the memory pool short again and again.
   void run(int64_t step, double learning_rate);
 
   const Totals& totals() const { return totals_; }
@@ -67,6 +67,7 @@ class TrainingStep {
   Batch fixed_;                    // where batches of a plain source are copied to
   int64_t full_ = 0;               // pictures of the first batch
   bool settled_ = false;           // the last full step asked the system for no memory
+  int short_of_memory_ = 0;        // captures that found the pool short
   bool gradients_moved_ = false;   // an eager step ran since the capture
   std::vector<Tensor> gradients_;  // what the graph writes, one a parameter
   std::optional<Graph> graph_;

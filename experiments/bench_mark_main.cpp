@@ -39,10 +39,7 @@ int run(const Options& options, const std::string& command) {
   MarkBenchmark result;
   result.command = command;
   std::unique_ptr<ChildProcess> pytorch;
-  if (!options.python.empty()) {
-    pytorch = start_pytorch_mark(options.python, result.pytorch_version);
-    if (!pytorch) throw UsageError(fmt::format("{} has no PyTorch", options.python));
-  }
+  if (!options.python.empty()) pytorch = start_pytorch_mark(options.python, device, result.pytorch_version);
   GradientPlan plan;
   plan.weights = sizes_up_to(options.weights);
   plan.rounds = options.rounds;

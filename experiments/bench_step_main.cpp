@@ -93,9 +93,9 @@ int run(const Options& options) {
   require_profile_options(options.profile);
   if (options.profile.wanted) return run_profiles(plan, options, device);
   if (options.worker) return run_bench_step_worker(device);
-  // Waiting threads that sleep at once slow small steps down, PyTorch's most of all. A benchmark has the
-  // machine to itself: both sides wait as OpenMP does by default.
-  ::unsetenv("OMP_WAIT_POLICY");
+  // Waiting threads that sleep soon slow small steps down, PyTorch's most of all. A benchmark has the machine
+  // to itself: both sides wait as OpenMP does by default.
+  for (const char* setting : {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"}) ::unsetenv(setting);
   Progress bar("measuring", 0, "turns");
   const StepBenchmarkOptions settings = benchmark_options(options, device, bar);
   const StepBenchmark benchmark = run_step_benchmark(plan, settings);
@@ -105,15 +105,16 @@ int run(const Options& options) {
                benchmark.pytorch_error);
   if (options.common.json) {
     fmt::print("{}\n", step_report_json(benchmark, plan, device, settings).dump(2));
-    return 0;
+    return our_side_failed(benchmark) ? 1 : 0;
   }
   const Table comparisons = comparison_table(step_comparisons(benchmark, plan)),
               training = training_table(benchmark);
   const auto text = [&](const Table& table) { return options.markdown ? table.markdown() : table.text(); };
   fmt::print("{}\n", text(comparisons));
   if (!training.rows().empty()) fmt::print("{}\n", text(training));
-  fmt::print("{}\n", step_report_footer(benchmark, settings));
-  return 0;
+  fmt::print("{}{}\n{}.\n", failures_text(benchmark), step_report_footer(benchmark, settings),
+             goals_text(benchmark, plan));
+  return our_side_failed(benchmark) ? 1 : 0;
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include "core/random.h"
 #include "core/tensor.h"
 #include "experiments/benchmark_cases.h"
+#include "kernels/precision.h"
 #include "kernels/table.h"
 
 namespace dw {
@@ -62,13 +63,19 @@ std::vector<NetworkShapes> networks() {
   return {wide_resnet("wrn-10-1", 1, 128), wide_resnet("wrn-10-4", 4, 64), resnet_18()};
 }
 
-Tensor random(const Shape& shape, Device device) {
-  return random_normal(shape, {1, 1, 0}, 0, 1, DType::f32, device);
+// Of matrices, images and activations; parameters and statistics are f32.
+DType data_type() {
+  return precision() == Precision::bf16 ? DType::bf16 : DType::f32;
+}
+
+Tensor random(const Shape& shape, Device device, DType dtype = data_type()) {
+  return random_normal(shape, {1, 1, 0}, 0, 1, DType::f32, device).to(dtype);
 }
 
 void add_convolutions(std::vector<BenchmarkCase>& cases, const NetworkShapes& net, Device device) {
   for (const Convolution& c : net.convolutions) {
     ConvShape s;
+    s.dtype = data_type();
     s.batch = net.batch, s.in_channels = c.in, s.in_height = s.in_width = c.size, s.out_channels = c.out;
     s.kernel_height = s.kernel_width = c.kernel, s.stride = c.stride, s.padding = c.kernel / 2;
     const std::string problem =
@@ -118,6 +125,7 @@ void add_batch_norms(std::vector<BenchmarkCase>& cases, const NetworkShapes& net
     for (const Fusion& fusion : fusions) {
       BatchNormShape s;
       s.rows = net.batch * size * size, s.channels = channels, s.relu = fusion.relu;
+      s.dtype = data_type();
       const auto memory = [s, device] {
         const auto rows = [&] { return random({s.rows, s.channels}, device); };
         const auto ones = [&] { return Tensor::full({s.channels}, 1, DType::f32, device); };
@@ -187,12 +195,9 @@ void add_optimizers(std::vector<BenchmarkCase>& cases, int64_t weights, Device d
     Tensor weight, gradient, first, second, rate, step;
   };
   const auto memory = [=] {
-    return Memory{random({weights}, device),
-                  random({weights}, device),
-                  Tensor::zeros({weights}, DType::f32, device),
-                  Tensor::zeros({weights}, DType::f32, device),
-                  Tensor::full({1}, 1e-6, DType::f64, device),
-                  Tensor::full({1}, 1, DType::i64, device)};
+    return Memory{random({weights}, device, DType::f32),        random({weights}, device, DType::f32),
+                  Tensor::zeros({weights}, DType::f32, device), Tensor::zeros({weights}, DType::f32, device),
+                  Tensor::full({1}, 1e-6, DType::f64, device),  Tensor::full({1}, 1, DType::i64, device)};
   };
   cases.push_back(
       {fmt::format("sgd/{}", weights), [=] {
@@ -230,11 +235,11 @@ void add_elementwise(std::vector<BenchmarkCase>& cases, const std::string& name,
                    }});
 }
 
-void add_matmul(std::vector<BenchmarkCase>& cases, const std::string& name, const MatmulShape& s,
-                Device device) {
+void add_matmul(std::vector<BenchmarkCase>& cases, const std::string& name, MatmulShape s, Device device) {
+  s.dtype = data_type();
   cases.push_back({fmt::format("{}/{}x{}x{}", name, s.m, s.n, s.k), [=] {
                      const Tensor a = random({s.m * s.k}, device), b = random({s.k * s.n}, device);
-                     const Tensor c = Tensor::empty({s.m * s.n}, DType::f32, device);
+                     const Tensor c = Tensor::empty({s.m * s.n}, s.dtype, device);
                      return [=] {
                        kernels(device).matmul(current_stream(device), s, a.raw_data(), b.raw_data(),
                                               c.raw_data());
@@ -276,6 +281,7 @@ std::vector<BenchmarkCase> kernel_benchmarks(Device device) {
                   [](const KernelTable& table, Stream stream, const Tensor& a, const Tensor& b) {
                     table.unary(stream, UnaryOp::relu, a.view(), b.view(), 0);
                   });
+  for (BenchmarkCase& each : cases) each.only_queues = true;
   return cases;
 }
 

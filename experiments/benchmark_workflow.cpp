@@ -29,14 +29,16 @@ ImageSet noise(int64_t count) {
 constexpr ChannelStatistics statistics{{0.5F, 0.5F, 0.5F}, {0.25F, 0.25F, 0.25F}};
 
 BenchmarkCase augmentation(int64_t batch, Augmentation kind, Device device) {
-  return {fmt::format("augment/{}/b{}-3x32x32", name_of(kind), batch), [=] {
+  return {fmt::format("augment/{}/b{}-3x32x32", name_of(kind), batch),
+          [=] {
             const ImageSet set = noise(batch);
             const Tensor pixels = Tensor::from(set.pixels, {batch, 32, 32, 3}, device);
             const Tensor indices = Tensor::zeros({batch}, DType::i64, device);
             const Tensor epoch = Tensor::zeros({1}, DType::i64, device);
             const Tensor out = Tensor::empty({batch, 3, 32, 32}, DType::f32, device, Layout::channels_last);
             return [=] { augment(pixels, indices, epoch, {kind, statistics, 1}, out); };
-          }};
+          },
+          true};
 }
 
 // One batch from the loader, on the device, augmented and normalised.
@@ -45,13 +47,13 @@ BenchmarkCase loading(int64_t batch, Device device) {
             struct Source {
               explicit Source(int64_t size, Device on)
                   : set(noise(64 * size)),
-                    batches(set, {.batch_size = size, .seed = 1}, {Augmentation::standard, statistics, 1},
-                            on) {}
+                    batches(make_batches(set, {.batch_size = size, .seed = 1},
+                                         {Augmentation::standard, statistics, 1}, on)) {}
               ImageSet set;
-              ImageBatches batches;
+              std::unique_ptr<BatchSource> batches;
             };
             const auto source = std::make_shared<Source>(batch, device);
-            return [source] { static_cast<void>(source->batches.next()); };
+            return [source] { static_cast<void>(source->batches->next()); };
           }};
 }
 
@@ -67,14 +69,16 @@ EmbedOptions embed_options() {
 }
 
 BenchmarkCase mark_gradient(const std::string& name, Device device) {
-  return {fmt::format("match_distributions/{}", name), [=]() -> std::function<void()> {
+  return {fmt::format("match_distributions/{}", name),
+          [=]() -> std::function<void()> {
             const std::shared_ptr<Module> network = initialised(name, device);
             for (const auto& [parameter, tensor] : network->parameters())
               tensor.set_grad(Tensor::zeros_like(tensor));
             const auto embedder =
                 std::make_shared<Embedder>(*network, name, generate_key("benchmark"), embed_options());
             return [network, embedder] { embedder->add_gradients(); };
-          }};
+          },
+          true};
 }
 
 // A model file with an unmarked network, and a claim on it: what verification has to weigh is the same.

@@ -4,7 +4,9 @@
 #include <chrono>
 #include <limits>
 
+#include "core/random.h"
 #include "core/tensor.h"
+#include "kernels/precision.h"
 #include "kernels/table.h"
 
 namespace dw {
@@ -47,8 +49,9 @@ double fork_seconds() {
 // processor one may know its instructions and the other not.
 double matmul_rate(Device device, DType dtype) {
   const int64_t n = device == cpu ? 1536 : 8192;
-  const Tensor a = Tensor::full({n, n}, 0.5, dtype, device);
-  const Tensor b = Tensor::full({n, n}, 0.25, dtype, device);
+  // Numbers as data has them: a GPU multiplies zeros and powers of two faster, as they take less current.
+  const Tensor a = random_normal({n, n}, {1, 1, 0}, 0, 1, DType::f32, device).to(dtype);
+  const Tensor b = random_normal({n, n}, {1, 1, 1}, 0, 1, DType::f32, device).to(dtype);
   const Tensor c = Tensor::empty({n, n}, dtype, device);
   const MatmulShape product{.m = n, .n = n, .k = n, .dtype = dtype};
   ConvShape convolution;
@@ -69,16 +72,19 @@ double matmul_rate(Device device, DType dtype) {
 }
 
 double memory_rate(Device device) {
-  constexpr int64_t count = int64_t{1} << 24;
+  // Larger than caches, and on a GPU long enough for launching not to count.
+  const int64_t count = int64_t{1} << (device == cpu ? 24 : 28);
   const Tensor in = Tensor::full({count}, 0.5, DType::f32, device);
   const Tensor out = Tensor::full({count}, 0.25, DType::f32, device);
   const double seconds = least_seconds(
       device, 15, [&] { kernels(device).axpy(current_stream(device), 0.5, in.view(), out.view()); });
-  return 3.0 * count * sizeof(float) / seconds;
+  return 3.0 * static_cast<double>(count) * sizeof(float) / seconds;
 }
 
 MachineRates measure_machine(Device device) {
-  return {matmul_rate(device), memory_rate(device), device == cpu ? fork_seconds() : 0};
+  const bool in_bf16 = device != cpu && precision() == Precision::bf16;
+  return {matmul_rate(device, in_bf16 ? DType::bf16 : DType::f32), memory_rate(device),
+          device == cpu ? fork_seconds() : 0};
 }
 
 Floor floor_of(double flops, double bytes, const MachineRates& machine) {

@@ -7,8 +7,10 @@
 namespace dw {
 
 struct MachineRates {
-  double flops = 0;  ///< a second: a large matrix product in f32, by the fastest library there is
-  double bytes = 0;  ///< a second: a ← a + s · b on arrays of 64 MB (as STREAM's triad), two in, one out
+  /// A second: a large matrix product by the fastest library there is, in f32; on a GPU in the precision that
+  /// is set (kernels/precision.h).
+  double flops = 0;
+  double bytes = 0;  ///< a second: a ← a + s · b on large arrays (as STREAM's triad), two in, one out
   double fork_seconds = 0;  ///< of starting and joining the threads of one parallel region; 0 on CUDA
 };
 

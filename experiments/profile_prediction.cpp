@@ -12,6 +12,17 @@ constexpr double socket_bytes = 400e9;  // a second
 constexpr double h200_bytes = 4.8e12;
 constexpr double h200_launch = 2e-6;
 
+struct H200Mode {
+  const char* name;
+  double flops, element;  // a second; bytes against f32
+};
+constexpr std::array<H200Mode, 3> h200_modes{
+    {{"fp32", 67e12, 1}, {"tf32", 494e12, 1}, {"bf16", 989e12, 0.5}}};
+
+Floor floor_on_h200(const KernelRecord& record, const H200Mode& mode) {
+  return floor_of(record.flops, record.bytes * mode.element, {mode.flops, h200_bytes});
+}
+
 // 0 for what is not a number of cores.
 int cores_in(const std::string& text) {
   int cores = 0;
@@ -73,18 +84,20 @@ Prediction predict_cores(const StepTimes& step, const MachineRates& here, int th
   return result;
 }
 
+double h200_bf16_seconds(const KernelRecord& record) {
+  if (!runs_on_device(record)) return 0;
+  const H200Mode& bf16 = h200_modes.back();
+  return floor_on_h200(record, bf16).seconds + static_cast<double>(record.calls) * h200_launch;
+}
+
 std::vector<Prediction> predict_h200(const StepTimes& step) {
-  struct Mode {
-    const char* name;
-    double flops, element;  // a second; bytes against f32
-  };
   std::vector<Prediction> results;
-  for (const Mode& mode : {Mode{"fp32", 67e12, 1}, Mode{"tf32", 494e12, 1}, Mode{"bf16", 989e12, 0.5}}) {
+  for (const H200Mode& mode : h200_modes) {
     Prediction result{fmt::format("H200 {}", mode.name)};
     const auto steps = static_cast<double>(std::max<int64_t>(1, step.steps));
     for (const KernelRecord& record : step.records) {
       if (!runs_on_device(record)) continue;
-      const Floor floor = floor_of(record.flops, record.bytes * mode.element, {mode.flops, h200_bytes});
+      const Floor floor = floor_on_h200(record, mode);
       (floor.by_flops ? result.arithmetic : result.memory) += floor.seconds / steps;
       result.overhead += static_cast<double>(record.calls) * h200_launch / steps;
     }

@@ -41,6 +41,10 @@ Prediction predict_cores(const StepTimes& step, const MachineRates& here, int th
 /// meanwhile. The work of the host is hidden behind the device's. What real kernels reach is less.
 std::vector<Prediction> predict_h200(const StepTimes& step);
 
+/// What predict_h200() has in bf16 for all calls of one kernel and problem: floor and launches; 0 for what
+/// the host does.
+double h200_bf16_seconds(const KernelRecord& record);
+
 /// "8", "32" (cores) and "h200", each with its predictions. UsageError for anything else.
 std::vector<Prediction> predict(const std::vector<std::string>& machines, const StepTimes& step,
                                 const MachineRates& here, int threads);

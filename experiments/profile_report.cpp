@@ -56,6 +56,11 @@ std::string rate_text(const KernelRecord& record, const MachineRates& machine) {
   return fmt::format("{:.1f} GB/s", record.bytes / record.seconds / 1e9);
 }
 
+// Of one step; what a GPU does not do has none.
+std::string microseconds_text(double seconds, double steps) {
+  return seconds > 0 ? fmt::format("{:.1f}", 1e6 * seconds / steps) : "";
+}
+
 std::string kinds_table(const ProfileReport& report) {
   const StepTimes& step = report.step;
   const auto steps = static_cast<double>(step.steps);
@@ -73,23 +78,42 @@ std::string kinds_table(const ProfileReport& report) {
 std::string problems_table(const ProfileReport& report) {
   const StepTimes& step = report.step;
   const auto steps = static_cast<double>(step.steps);
-  Table table({"kernel", "problem", "calls", "ms", "share %", "rate", "of machine %"});
-  double rest = 0;
+  const bool h200 = std::ranges::any_of(
+      report.predictions, [](const Prediction& each) { return each.machine.starts_with("H200"); });
+  std::vector<std::string> columns{"kernel", "problem", "calls", "ms", "share %", "rate", "of machine %"};
+  if (h200) columns.emplace_back("H200 bf16 µs");
+  Table table(columns);
+  double rest = 0, rest_on_h200 = 0;
   int left_out = 0;
   for (const KernelRecord& record : step.records) {
     if (record.seconds < least_share * step.seconds) {
       rest += record.seconds;
+      rest_on_h200 += h200_bf16_seconds(record);
       ++left_out;
       continue;
     }
-    table.add_row({record.name, record.problem, calls_text(static_cast<double>(record.calls), steps),
-                   fmt::format("{:.3f}", 1e3 * record.seconds / steps),
-                   share_text(record.seconds, step.seconds), rate_text(record, report.machine),
-                   floor_text(floor_of(record.flops, record.bytes, report.machine).seconds, record.seconds)});
+    std::vector<std::string> row{
+        record.name,
+        record.problem,
+        calls_text(static_cast<double>(record.calls), steps),
+        fmt::format("{:.3f}", 1e3 * record.seconds / steps),
+        share_text(record.seconds, step.seconds),
+        rate_text(record, report.machine),
+        floor_text(floor_of(record.flops, record.bytes, report.machine).seconds, record.seconds)};
+    if (h200) row.push_back(microseconds_text(h200_bf16_seconds(record), steps));
+    table.add_row(row);
   }
-  if (left_out > 0)
-    table.add_row({"(rest)", fmt::format("{} problems below 0.1 %", left_out), "",
-                   fmt::format("{:.3f}", 1e3 * rest / steps), share_text(rest, step.seconds), "", ""});
+  if (left_out > 0) {
+    std::vector<std::string> row{"(rest)",
+                                 fmt::format("{} problems below 0.1 %", left_out),
+                                 "",
+                                 fmt::format("{:.3f}", 1e3 * rest / steps),
+                                 share_text(rest, step.seconds),
+                                 "",
+                                 ""};
+    if (h200) row.push_back(microseconds_text(rest_on_h200, steps));
+    table.add_row(row);
+  }
   return table.text(locale_is_utf8());
 }
 
@@ -131,6 +155,7 @@ ProfileReport report_of(std::unique_ptr<Profile> profile, const ProfileOptions& 
   profile.reset();
   require(report.step.steps > 0, "--profile: no step besides the two it warms up with");
   report.machine = measure_machine(device);
+  report.on_gpu = device != cpu;
   report.predictions = predict(options.predict, report.step, report.machine, thread_count());
   return report;
 }
@@ -142,6 +167,10 @@ std::string to_text(const ProfileReport& report) {
       "threads\n\n",
       1e3 * step.seconds / static_cast<double>(step.steps), step.steps, report.machine.flops / 1e9,
       report.machine.bytes / 1e9, thread_count());
+  if (report.on_gpu)
+    text +=
+        "Calls are queued one by one: where the GPU waits for the host, the waiting counts as the "
+        "call's.\n\n";
   text += kinds_table(report) + "\n" + problems_table(report);
   if (!report.predictions.empty()) text += "\n" + predictions_table(report);
   return text;
@@ -164,6 +193,7 @@ nlohmann::ordered_json to_json(const ProfileReport& report) {
                        {"calls", static_cast<double>(record.calls) / steps},
                        {"milliseconds", 1e3 * record.seconds / steps},
                        {"floor_milliseconds", 1e3 * floor.seconds / steps},
+                       {"h200_bf16_milliseconds", 1e3 * h200_bf16_seconds(record) / steps},
                        {"flops", record.flops / steps},
                        {"bytes", record.bytes / steps}});
   }

@@ -32,14 +32,15 @@ std::unique_ptr<Profile> start_profile(const ProfileOptions& options, const std:
 struct ProfileReport {
   StepTimes step;
   MachineRates machine;
+  bool on_gpu = false;
   std::vector<Prediction> predictions;
 };
 
 /// Ends the profile and measures the machine. Error where no step was recorded.
 ProfileReport report_of(std::unique_ptr<Profile> profile, const ProfileOptions& options, Device device);
 
-/// Tables by kernel and by problem with time, share of the step, rate and share of the machine's rate; what
-/// is outside of kernels; predictions.
+/// Tables by kernel and by problem with time, share of the step, rate and share of the machine's rate, and
+/// where predictions for an H200 are wanted a problem's on it; what is outside of kernels; predictions.
 std::string to_text(const ProfileReport& report);
 nlohmann::ordered_json to_json(const ProfileReport& report);
 

@@ -65,10 +65,13 @@ class Block {
 #pragma unroll
       for (int k = 0; k < ahead; ++k) use(i + k * block_lanes, first[k], second[k]);
     }
-    for (; i < count; i += block_lanes) {
-      prepare(i, first[0], second[0]);
-      use(i, first[0], second[0]);
-    }
+    // The rest likewise, not one after the other.
+#pragma unroll
+    for (int k = 0; k < ahead; ++k)
+      if (i + k * block_lanes < count) prepare(i + k * block_lanes, first[k], second[k]);
+#pragma unroll
+    for (int k = 0; k < ahead; ++k)
+      if (i + k * block_lanes < count) use(i + k * block_lanes, first[k], second[k]);
     __syncthreads();
 #else
     constexpr int64_t run_length = 256;
@@ -85,18 +88,19 @@ class Block {
 #endif
   }
 
-  /// Runs use(i, at, look_up(at)) likewise, at = prepare(i). Where a table is read does not vectorise: that
-  /// has a loop of its own on the CPU, so that the others do.
-  template <typename Prepare, typename LookUp, typename Use>
-  HD void each_looked_up(int64_t count, const Prepare& prepare, const LookUp& look_up, const Use& use) const {
+  /// Runs use(i, look_up(prepare(i)), before(i)) likewise; before(i) reads what `use` changes. Where a table
+  /// is read does not vectorise: that has a loop of its own on the CPU, so that the others do.
+  template <typename Prepare, typename LookUp, typename Before, typename Use>
+  HD void each_looked_up(int64_t count, const Prepare& prepare, const LookUp& look_up, const Before& before,
+                         const Use& use) const {
 #ifdef __CUDA_ARCH__
-    using Place = decltype(prepare(int64_t{0}));
-    using Found = decltype(look_up(Place{}));
-    each_prepared<Place, Found>(
+    using Found = decltype(look_up(prepare(int64_t{0})));
+    using Old = decltype(before(int64_t{0}));
+    each_prepared<Found, Old>(
         count,
-        [&](int64_t i, Place& at, Found& found) {
-          at = prepare(i);
-          found = look_up(at);
+        [&](int64_t i, Found& found, Old& old) {
+          old = before(i);
+          found = look_up(prepare(i));
         },
         use);
 #else
@@ -107,7 +111,7 @@ class Block {
       const int64_t length = run_length < count - start ? run_length : count - start;
       for (int64_t i = 0; i < length; ++i) run[i] = prepare(start + i);
       for (int64_t i = 0; i < length; ++i) found[i] = look_up(run[i]);
-      for (int64_t i = 0; i < length; ++i) use(start + i, run[i], found[i]);
+      for (int64_t i = 0; i < length; ++i) use(start + i, found[i], before(start + i));
     }
 #endif
   }
@@ -119,15 +123,39 @@ class Block {
   HD T reduce(int64_t count, T identity, LaneValues<T>& lanes, const Value& value,
               const Combine& combine) const {
 #ifdef __CUDA_ARCH__
+    // Several values are read before the first is combined.
+    constexpr int ahead = 4;
     T own = identity;
-    for (int64_t i = threadIdx.x; i < count; i += block_lanes) own = combine(own, value(i));
+    int64_t i = threadIdx.x;
+    for (; i + (ahead - 1) * block_lanes < count; i += ahead * block_lanes) {
+      T read[ahead];
+#pragma unroll
+      for (int k = 0; k < ahead; ++k) read[k] = value(i + k * block_lanes);
+#pragma unroll
+      for (int k = 0; k < ahead; ++k) own = combine(own, read[k]);
+    }
+    T rest[ahead];
+#pragma unroll
+    for (int k = 0; k < ahead; ++k)
+      rest[k] = i + k * block_lanes < count ? value(i + k * block_lanes) : identity;
+#pragma unroll
+    for (int k = 0; k < ahead; ++k) own = combine(own, rest[k]);
     lanes.value[threadIdx.x] = own;
     __syncthreads();
-    for (int width = block_lanes / 2; width > 0; width /= 2) {
+    constexpr int warp_lanes = 32;
+    for (int width = block_lanes / 2; width >= warp_lanes; width /= 2) {
       if (threadIdx.x < width)
         lanes.value[threadIdx.x] = combine(lanes.value[threadIdx.x], lanes.value[threadIdx.x + width]);
       __syncthreads();
     }
+    // The first warp waits only for itself.
+    if (threadIdx.x < warp_lanes)
+      for (int width = warp_lanes / 2; width > 0; width /= 2) {
+        if (threadIdx.x < width)
+          lanes.value[threadIdx.x] = combine(lanes.value[threadIdx.x], lanes.value[threadIdx.x + width]);
+        __syncwarp();
+      }
+    __syncthreads();
     const T result = lanes.value[0];
     __syncthreads();
     return result;

@@ -18,6 +18,11 @@ struct UsageError : Error {
   using Error::Error;
 };
 
+/// A graph is being captured and needs memory that the pool has none of in its cache (kernels/memory_pool.h).
+struct FrozenPoolError : Error {
+  using Error::Error;
+};
+
 /// Throws Error with a formatted message.
 template <typename... Args>
 [[noreturn]] void fail(fmt::format_string<Args...> format, Args&&... args) {

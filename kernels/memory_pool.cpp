@@ -3,8 +3,10 @@
 
 #include <algorithm>
 #include <bit>
+#include <cstdlib>
 #include <iterator>
 #include <memory>
+#include <string_view>
 
 #include "kernels/table.h"
 
@@ -30,8 +32,8 @@ std::string in_mebibytes(size_t bytes) {
 
 }  // namespace
 
-MemoryPool::MemoryPool(Device device, size_t alignment, Source source)
-    : device_(device), alignment_(alignment), source_(source) {}
+MemoryPool::MemoryPool(Device device, size_t alignment, Source source, bool caching)
+    : device_(device), alignment_(alignment), source_(source), caching_(caching) {}
 
 MemoryPool::~MemoryPool() {
   for (const auto& [address, block] : blocks_)
@@ -42,7 +44,7 @@ void* MemoryPool::allocate(size_t bytes) {
   require(bytes > 0, "memory pool of {}: a request of 0 bytes", to_string(device_));
   require(bytes <= SIZE_MAX / 2, "out of memory on {}: {} bytes were requested", to_string(device_), bytes);
   const std::lock_guard lock(mutex_);
-  const size_t size = round_up(bytes, alignment_);
+  const size_t size = caching_ ? round_up(bytes, alignment_) : bytes;
   const bool small = size <= small_request;
   const auto fit = free_blocks(small).lower_bound({size, nullptr});
   Blocks::iterator block;
@@ -66,9 +68,10 @@ void* MemoryPool::allocate(size_t bytes) {
 }
 
 MemoryPool::Blocks::iterator MemoryPool::grow(size_t size, bool small) {
-  require(!frozen_, "memory pool of {} is frozen and holds no free block of {} bytes", to_string(device_),
-          size);
-  const size_t segment = segment_size(size, small);
+  if (frozen_)
+    throw FrozenPoolError(fmt::format("memory pool of {} is frozen and holds no free block of {} bytes",
+                                      to_string(device_), size));
+  const size_t segment = caching_ ? segment_size(size, small) : size;
   void* data = source_.allocate(device_.index, segment);
   if (data == nullptr) {
     return_cached_segments();
@@ -89,6 +92,7 @@ void MemoryPool::release(void* data) {
           "memory pool of {}: released an address that is not in use", to_string(device_));
   statistics_.in_use -= block->second.size;
   block->second.in_use = false;
+  if (!caching_) return return_segment(block);
   auto& free = free_blocks(block->second.small);
   const auto absorb_next = [&](Blocks::iterator first) {
     const auto next = std::next(first);
@@ -128,12 +132,16 @@ void MemoryPool::return_cached_segments() {
                        (next == blocks_.end() || next->second.segment != block->second.segment);
     if (whole && !block->second.in_use) {
       free_blocks(block->second.small).erase({block->second.size, block->first});
-      statistics_.reserved -= block->second.size;
-      source_.release(device_.index, block->first);
-      blocks_.erase(block);
+      return_segment(block);
     }
     block = next;
   }
+}
+
+void MemoryPool::return_segment(Blocks::iterator block) {
+  statistics_.reserved -= block->second.size;
+  source_.release(device_.index, block->first);
+  blocks_.erase(block);
 }
 
 std::vector<void*> MemoryPool::take_cached() {
@@ -174,8 +182,10 @@ MemoryPool& memory_pool(Device device) {
   if (pool == nullptr) {
     const KernelTable& table = kernels(device);
     const size_t alignment = device.type == DeviceType::cpu ? 64 : 256;
+    const char* setting = std::getenv("DEEPWATER_POOL");
+    const bool caching = setting == nullptr || std::string_view(setting) != "off";
     pool = std::make_unique<MemoryPool>(device, alignment,
-                                        MemoryPool::Source{table.raw_allocate, table.raw_release});
+                                        MemoryPool::Source{table.raw_allocate, table.raw_release}, caching);
   }
   return *pool;
 }

@@ -14,7 +14,9 @@
 namespace dw {
 
 /// Thread-safe. Requests up to 1 MiB share segments of 2 MiB; a larger one gets a segment of its own (rounded
-/// up by at most 1/16, and at least to 64 KiB), which later requests may split.
+/// up by at most 1/16, and at least to 64 KiB), which later requests may split. A pool that does not cache
+/// asks its source for every block, of exactly that size: sanitizers then see where each ends, and nothing
+/// can be captured.
 class MemoryPool {
  public:
   /// Memory behind the pool: `allocate` returns null when there is not enough.
@@ -25,15 +27,15 @@ class MemoryPool {
 
   /// Every block is `alignment` aligned, a power of two that the source's own alignment must be a multiple
   /// of.
-  MemoryPool(Device device, size_t alignment, Source source);
+  MemoryPool(Device device, size_t alignment, Source source, bool caching = true);
   MemoryPool(const MemoryPool&) = delete;
   MemoryPool& operator=(const MemoryPool&) = delete;
   /// Returns all segments, handed out or not.
   ~MemoryPool();
 
   /// `bytes` > 0 of uninitialised memory.
-  /// Errors: the source has no more, even after cached segments were returned to it; or the pool is frozen
-  /// and no cached block fits.
+  /// Errors: the source has no more, even after cached segments were returned to it. FrozenPoolError: the
+  /// pool is frozen and no cached block fits.
   void* allocate(size_t bytes);
 
   /// Takes back a block of this pool. Error for any other address, or one that was released before.
@@ -67,11 +69,13 @@ class MemoryPool {
 
   FreeBlocks& free_blocks(bool small) { return small ? small_free_ : large_free_; }
   Blocks::iterator grow(size_t size, bool small);
+  void return_segment(Blocks::iterator block);
   void return_cached_segments();
 
   const Device device_;
   const size_t alignment_;
   const Source source_;
+  const bool caching_;
   mutable std::mutex mutex_;
   Blocks blocks_;          ///< every byte of every segment, in address order
   FreeBlocks small_free_;  ///< free blocks of shared segments, smallest first
@@ -81,6 +85,7 @@ class MemoryPool {
 };
 
 /// The pool of a device. Lives until the process ends, so that static Buffers may outlive everything else.
+/// With DEEPWATER_POOL=off in the environment it does not cache.
 MemoryPool& memory_pool(Device device);
 
 }  // namespace dw

@@ -64,6 +64,7 @@ KernelTable make_table() {
   all.template wrap<&Table::axpy>("axpy");
   all.template wrap<&Table::reduce>("reduce");
   all.template wrap<&Table::argmax>("argmax");
+  all.template wrap<&Table::add_score>("add_score");
   all.template wrap<&Table::all_finite>("all_finite");
   all.template wrap<&Table::gather_rows>("gather_rows");
   all.template wrap<&Table::scatter_add_rows>("scatter_add_rows");

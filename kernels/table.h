@@ -189,6 +189,9 @@ struct KernelTable {
                  const View& out);  ///< `out` has size 1 where `in` is reduced
   void (*argmax)(Stream, const View& in,
                  const View& out);  ///< in [rows, columns], out i64 [rows]; first wins
+  /// Adds a batch to sums f64 [3]: its loss times its rows, the rows whose arg-max is their label, the rows.
+  /// `loss` one element, logits [rows, columns], labels i64 [rows].
+  void (*add_score)(Stream, const View& loss, const View& logits, const View& labels, const View& sums);
   void (*all_finite)(Stream, const View& in, const View& out);  ///< out u8 [1]: 1 when no NaN or infinity
   void (*gather_rows)(Stream, const View& in, const View& index, const View& out);  ///< out[i] = in[index[i]]
   void (*scatter_add_rows)(Stream, const View& in, const View& index,

@@ -5,6 +5,7 @@
 #include <cmath>
 #include <cstring>
 
+#include "tests/devices.h"
 #include "tests/embedding_support.h"
 
 using namespace dw;
@@ -20,16 +21,18 @@ const std::vector<Shape> ten_layers{{3, 5, 3, 3},   {16, 16, 1, 1}, {7, 11, 5, 3
 // More weights than one block takes.
 const std::vector<Shape> long_layer{{16, 16, 1, 1}, {257, 64, 3, 3}};
 
-std::unique_ptr<BareFilters> filled(const std::vector<Shape>& shapes, uint64_t seed = 5) {
-  auto network = std::make_unique<BareFilters>(shapes);
+std::unique_ptr<BareFilters> filled(const std::vector<Shape>& shapes, Device device = cpu) {
+  auto network = std::make_unique<BareFilters>(shapes, device);
   const std::vector<Tensor> marked = network->marked();
+  constexpr uint64_t seed = 5;
   for (size_t l = 0; l < marked.size(); ++l) fill_layer(marked[l], l, seed);
   return network;
 }
 
 void start_gradients(const BareFilters& network, double deviation = 1e-3) {
   for (const Tensor& weight : network.marked()) {
-    weight.set_grad(random_normal(weight.shape(), {9, 9, 9}, 0, deviation).contiguous(weight.layout()));
+    weight.set_grad(random_normal(weight.shape(), {9, 9, 9}, 0, deviation, DType::f32, weight.device())
+                        .contiguous(weight.layout()));
   }
 }
 
@@ -121,35 +124,41 @@ EmbedOptions moderate(const std::vector<Shape>& shapes, int bits) {
 }  // namespace
 
 TEST_CASE("embedding: loss and gradient of the fused kernel equal the specification") {
-  for (const std::vector<Shape>& shapes : {one_layer, three_layers, ten_layers}) {
-    CAPTURE(shapes.size());
-    const auto network = filled(shapes);
-    // With one weight a bit the shares' rounding to 2^-20 is all there is.
-    for (const int bits : {64, 100, 256, 257, shapes.size() == 1 ? 500 : 1000})
-      check_against_reference(*network, bits, moderate(shapes, bits));
-  }
+  for_each_device([](Device device) {
+    for (const std::vector<Shape>& shapes : {one_layer, three_layers, ten_layers}) {
+      CAPTURE(shapes.size());
+      const auto network = filled(shapes, device);
+      // With one weight a bit the shares' rounding to 2^-20 is all there is.
+      for (const int bits : {64, 100, 256, 257, shapes.size() == 1 ? 500 : 1000})
+        check_against_reference(*network, bits, moderate(shapes, bits));
+    }
+  });
 }
 
 TEST_CASE("embedding: layers longer than a block's stretch") {
-  const auto network = filled(long_layer);
-  for (const int bits : {64, 257}) check_against_reference(*network, bits, moderate(long_layer, bits));
+  for_each_device([](Device device) {
+    const auto network = filled(long_layer, device);
+    for (const int bits : {64, 257}) check_against_reference(*network, bits, moderate(long_layer, bits));
+  });
 }
 
 TEST_CASE("embedding: more weights of a bit at one value than a 32-bit bin holds") {
-  const std::vector<Shape> shapes{{1024, 128, 3, 3}};
-  BareFilters network(shapes);
-  const Tensor weight = network.marked()[0];
-  weight.fill(0.1);
-  const OwnerKey key = fixed_key(64);
-  Embedder embedder(network, "filters", key, moderate(shapes, 64));
-  weight.set_grad(Tensor::zeros_like(weight));
-  const int before = omp_get_max_threads();
-  omp_set_num_threads(1);
-  embedder.add_gradients();
-  omp_set_num_threads(before);
-  const ReferenceLoss reference({reference_layer(weight.to_vector<float>(), shapes[0], 0, key)},
-                                embedder.mark());
-  CHECK(embedder.loss() == doctest::Approx(reference.loss()).epsilon(1e-6));
+  for_each_device([](Device device) {
+    const std::vector<Shape> shapes{{1024, 128, 3, 3}};
+    BareFilters network(shapes, device);
+    const Tensor weight = network.marked()[0];
+    weight.fill(0.1);
+    const OwnerKey key = fixed_key(64);
+    Embedder embedder(network, "filters", key, moderate(shapes, 64));
+    weight.set_grad(Tensor::zeros_like(weight));
+    const int before = omp_get_max_threads();
+    omp_set_num_threads(1);
+    embedder.add_gradients();
+    omp_set_num_threads(before);
+    const ReferenceLoss reference({reference_layer(weight.to_vector<float>(), shapes[0], 0, key)},
+                                  embedder.mark());
+    CHECK(embedder.loss() == doctest::Approx(reference.loss()).epsilon(1e-6));
+  });
 }
 
 TEST_CASE("embedding: a layer of zeros gets no gradient and does not disturb the others") {
@@ -226,22 +235,24 @@ TEST_CASE("embedding: the reference's gradient is the derivative of its loss") {
 }
 
 TEST_CASE("embedding: the same bits for any number of threads and from run to run") {
-  const auto network = filled(long_layer);
-  for (const int bits : {256, 257}) {
-    Embedder embedder(*network, "filters", fixed_key(bits), moderate(long_layer, bits));
-    const int threads = omp_get_max_threads();
-    omp_set_num_threads(1);
-    const auto expected = added(*network, embedder);
-    const double loss = embedder.loss();
-    for (const int count : {2, 3, 2}) {
-      omp_set_num_threads(count);
-      const auto found = added(*network, embedder);
-      CHECK(embedder.loss() == loss);
-      for (size_t l = 0; l < expected.size(); ++l)
-        CHECK(std::memcmp(found[l].data(), expected[l].data(), expected[l].size() * sizeof(float)) == 0);
+  for_each_device([](Device device) {
+    const auto network = filled(long_layer, device);
+    for (const int bits : {256, 257}) {
+      Embedder embedder(*network, "filters", fixed_key(bits), moderate(long_layer, bits));
+      const int threads = omp_get_max_threads();
+      omp_set_num_threads(1);
+      const auto expected = added(*network, embedder);
+      const double loss = embedder.loss();
+      for (const int count : {2, 3, 2}) {
+        omp_set_num_threads(count);
+        const auto found = added(*network, embedder);
+        CHECK(embedder.loss() == loss);
+        for (size_t l = 0; l < expected.size(); ++l)
+          CHECK(std::memcmp(found[l].data(), expected[l].data(), expected[l].size() * sizeof(float)) == 0);
+      }
+      omp_set_num_threads(threads);
     }
-    omp_set_num_threads(threads);
-  }
+  });
 }
 
 TEST_CASE("embedding: the gradient is linear in lambda and the loss does not depend on it") {

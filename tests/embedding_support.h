@@ -17,10 +17,10 @@ namespace dw::test {
 /// A stem and filters of the given shapes, channels-last in memory as convolutions keep theirs.
 class BareFilters : public Module {
  public:
-  explicit BareFilters(const std::vector<Shape>& shapes) {
+  explicit BareFilters(const std::vector<Shape>& shapes, Device device = cpu) {
     tensors_.reserve(shapes.size() + 1);
-    add("stem", {4, 3, 3, 3});
-    for (size_t l = 0; l < shapes.size(); ++l) add("layer" + std::to_string(l), shapes[l]);
+    add("stem", {4, 3, 3, 3}, device);
+    for (size_t l = 0; l < shapes.size(); ++l) add("layer" + std::to_string(l), shapes[l], device);
   }
   Tensor forward(const Tensor& input) override { return input; }
 
@@ -28,8 +28,8 @@ class BareFilters : public Module {
   std::vector<Tensor> marked() const { return {tensors_.begin() + 1, tensors_.end()}; }
 
  private:
-  void add(const std::string& name, const Shape& shape) {
-    tensors_.push_back(Tensor::zeros(shape, DType::f32, cpu, Layout::channels_last));
+  void add(const std::string& name, const Shape& shape, Device device) {
+    tensors_.push_back(Tensor::zeros(shape, DType::f32, device, Layout::channels_last));
     register_parameter(name, tensors_.back());
   }
   std::vector<Tensor> tensors_;

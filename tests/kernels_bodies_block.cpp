@@ -118,7 +118,10 @@ TEST_CASE("block executor: values looked up belong to their index, across runs a
       block.each_looked_up(
           count, [](int64_t i) { return i * 3 % 5; },
           [&](int64_t at) { return table[static_cast<size_t>(at)]; },
-          [&](int64_t i, int64_t at, int64_t value) { found[static_cast<size_t>(i)] += 100 * value + at; });
+          [&](int64_t i) { return found[static_cast<size_t>(i)]; },
+          [&](int64_t i, int64_t value, int64_t before) {
+            found[static_cast<size_t>(i)] = before + 100 * value + i * 3 % 5;
+          });
     });
     for (int64_t i = 0; i < 1000; ++i)
       CHECK(found[static_cast<size_t>(i)] ==

@@ -26,6 +26,34 @@ TEST_CASE("bodies: argmax takes the first of equals, and NaN before any number")
   });
 }
 
+TEST_CASE("bodies: a score counts rows whose largest value is at their label, and adds to what was there") {
+  for_each_device([](Device device) {
+    for (const Layout layout : {Layout::row_major, Layout::reversed, Layout::gaps})
+      for (const DType dtype : {DType::f32, DType::f64, DType::bf16}) {
+        TestArray logits(device, dtype, {4, 3}, {1, 2, 2, -1, -3, -2, 0, NAN, NAN, 5, 6, 7}, layout);
+        TestArray labels(device, DType::i64, {4}, {1, 2, 1, 2}, layout);
+        TestArray loss(device, dtype == DType::f64 ? DType::f64 : DType::f32, {1}, {0.75});
+        TestArray sums(device, DType::f64, {3}, {10, 20, 30}, layout);
+        const auto score = [&](const View& all) {
+          kernels(device).add_score(current_stream(device), loss.view(), all, labels.view(), sums.view());
+        };
+        score(logits.view());
+        CHECK(sums.values() == std::vector<double>{13, 23, 34});
+        CHECK_THROWS_AS(score(labels.view()), Error);
+      }
+    // More rows than lanes.
+    std::vector<double> values(1000 * 2), right(1000);
+    for (size_t row = 0; row < 1000; ++row) {
+      values[2 * row + row % 2] = 1;
+      right[row] = row % 5 == 0 ? 1 - static_cast<double>(row % 2) : static_cast<double>(row % 2);
+    }
+    TestArray logits(device, DType::f32, {1000, 2}, values), labels(device, DType::i64, {1000}, right);
+    TestArray loss(device, DType::f32, {1}, {0.5}), sums(device, DType::f64, {3}, {0, 0, 0});
+    kernels(device).add_score(current_stream(device), loss.view(), logits.view(), labels.view(), sums.view());
+    CHECK(sums.values() == std::vector<double>{500, 800, 1000});
+  });
+}
+
 TEST_CASE("bodies: gather_rows picks rows in every layout") {
   for_each_device([](Device device) {
     const std::vector<double> picks{4, 0, 4, 2};

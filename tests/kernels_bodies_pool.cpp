@@ -29,10 +29,10 @@ struct Source {
     sizes.erase(data);
     std::free(data);
   }
-  static MemoryPool pool(size_t available_bytes = size_t{1} << 40) {
+  static MemoryPool pool(size_t available_bytes = size_t{1} << 40, bool caching = true) {
     segments = requests = 0;
     available = available_bytes;
-    return MemoryPool(cpu, 256, {allocate, release});
+    return MemoryPool(cpu, 256, {allocate, release}, caching);
   }
 };
 
@@ -134,13 +134,30 @@ TEST_CASE("memory pool: frozen, it serves from its cache only") {
   pool.release(block);
   pool.set_frozen(true);
   CHECK(pool.allocate(8 * mebibyte) == block);
-  CHECK_THROWS_AS(pool.allocate(8 * mebibyte), Error);
+  CHECK_THROWS_AS(pool.allocate(8 * mebibyte), FrozenPoolError);
   pool.release(block);
   pool.release_cached();
   CHECK(Source::segments == 1);
   pool.set_frozen(false);
   pool.release_cached();
   CHECK(Source::segments == 0);
+}
+
+TEST_CASE("memory pool: without a cache every block is the source's own, of exactly its size") {
+  MemoryPool pool = Source::pool(64 * mebibyte, false);
+  void* first = pool.allocate(1000);
+  void* second = pool.allocate(1);
+  CHECK(Source::segments == 2);
+  CHECK(pool.statistics().reserved == 1001);
+  CHECK(pool.owns(static_cast<std::byte*>(first) + 999));
+  CHECK_FALSE(pool.owns(static_cast<std::byte*>(first) + 1000));
+  pool.release(first);
+  CHECK(Source::segments == 1);
+  CHECK_THROWS_AS(pool.release(first), Error);
+  pool.release(second);
+  CHECK(pool.statistics().reserved == 0);
+  pool.set_frozen(true);
+  CHECK_THROWS_AS(pool.allocate(8), FrozenPoolError);
 }
 
 TEST_CASE("memory pool: releasing twice or releasing another address is an error") {

@@ -23,40 +23,58 @@ void run_bodies(BatchNormProblem<T>& p) {
   const auto data = [](const void* memory) { return static_cast<const T*>(memory); };
   const auto writable = [](void* memory) { return static_cast<T*>(memory); };
 
+  const auto flagged = [](bool flag, const auto& body) {
+    flag ? body(std::true_type{}) : body(std::false_type{});
+  };
+
   std::vector<Moments<A>> moments(partials);
-  const SummedInput<T, width> summed{data(f.in), data(f.addend), writable(f.sum)};
-  const SummedInput<T, width> normalised{f.addend ? data(f.sum) : data(f.in), nullptr, nullptr};
-  launch(tiles.blocks(), MomentsBody<T, width>{tiles, summed, moments.data()});
+  flagged(f.addend != nullptr, [&](auto adds) {
+    const SummedInput<T, width, adds> summed{data(f.in), data(f.addend), writable(f.sum)};
+    launch(tiles.blocks(), MomentsBody<T, width, adds>{tiles, summed, moments.data()});
+  });
   launch(finishing,
          FinishMomentsBody<A>{tiles, moments.data(), A(p.shape.epsilon), A(p.shape.momentum), p.mean.data(),
                               p.inverse_deviation.data(), p.running_mean.data(), p.running_variance.data()});
-  launch(tiles.blocks(), NormaliseBody<T, width>{tiles, normalised, p.mean.data(), p.inverse_deviation.data(),
-                                                 nullptr, p.weight.data(), p.bias.data(), A(0),
-                                                 data(f.residual), p.shape.relu, writable(f.out)});
+  flagged(f.residual != nullptr, [&](auto has_residual) {
+    const SummedInput<T, width, false> normalised{f.addend ? data(f.sum) : data(f.in), nullptr, nullptr};
+    launch(tiles.blocks(),
+           NormaliseBody<T, width, false, has_residual>{
+               tiles,
+               normalised,
+               {p.mean.data(), p.inverse_deviation.data(), nullptr, p.weight.data(), p.bias.data(), A(0)},
+               data(f.residual),
+               p.shape.relu,
+               writable(f.out)});
+  });
 
   std::vector<SumPair<A>> sums(partials);
   const bool by_output = g.residual_gradient != nullptr;
-  GradientInput<T, width> input{data(g.out_gradient),
-                                data(g.in),
-                                data(g.out),
-                                p.mean.data(),
-                                p.inverse_deviation.data(),
-                                p.weight.data(),
-                                p.bias.data(),
-                                by_output      ? Gate::by_output
-                                : p.shape.relu ? Gate::by_input
-                                               : Gate::open};
-  launch(tiles.blocks(),
-         GradientSumsBody<T, width>{tiles, input, writable(g.residual_gradient), sums.data()});
+  const auto input = [&]<Gate gate>(const void* out_gradient) {
+    return GradientInput<T, width, gate>{
+        data(out_gradient),         data(g.in),      data(g.out),  p.mean.data(),
+        p.inverse_deviation.data(), p.weight.data(), p.bias.data()};
+  };
+  const auto add_up = [&]<Gate gate>() {
+    launch(tiles.blocks(),
+           GradientSumsBody<T, width, gate>{tiles, input.template operator()<gate>(g.out_gradient),
+                                            writable(g.residual_gradient), sums.data()});
+  };
+  by_output      ? add_up.template operator()<Gate::by_output>()
+  : p.shape.relu ? add_up.template operator()<Gate::by_input>()
+                 : add_up.template operator()<Gate::open>();
   launch(finishing, FinishGradientBody<A>{tiles, sums.data(), p.inverse_deviation.data(),
                                           p.weight_gradient.data(), p.bias_gradient.data()});
-  if (by_output) {
-    input.out_gradient = data(g.residual_gradient);
-    input.gate = Gate::open;
-  }
-  launch(tiles.blocks(),
-         InGradientBody<T, width>{tiles, input, p.weight_gradient.data(), p.bias_gradient.data(),
-                                  data(g.in_gradient_so_far), writable(g.in_gradient)});
+  const auto find = [&]<Gate gate>(const void* out_gradient) {
+    flagged(g.in_gradient_so_far != nullptr, [&](auto adds) {
+      launch(tiles.blocks(),
+             InGradientBody<T, width, gate, adds>{tiles, input.template operator()<gate>(out_gradient),
+                                                  p.weight_gradient.data(), p.bias_gradient.data(),
+                                                  data(g.in_gradient_so_far), writable(g.in_gradient)});
+    });
+  };
+  by_output      ? find.template operator()<Gate::open>(g.residual_gradient)
+  : p.shape.relu ? find.template operator()<Gate::by_input>(g.out_gradient)
+                 : find.template operator()<Gate::open>(g.out_gradient);
 }
 
 template <typename T, int width>
@@ -121,13 +139,18 @@ TEST_CASE("CUDA batch norm: inference takes the variance as it is given") {
   const std::vector<float> in{1, 2, 3, 4}, mean{1, 1}, variance{4, 9}, weight{2, 3}, bias{0, -10};
   std::vector<float> out(4);
   const RowTiles tiles = row_tiles(2, 2, 1);
-  const auto normalise = [&](const SummedInput<float, 1>& input) {
-    for_each_block<NormaliseBody<float, 1>::Shared>(
+  const auto normalise = [&]<bool adds>(const SummedInput<float, 1, adds>& input) {
+    using Body = NormaliseBody<float, 1, adds, false>;
+    for_each_block<typename Body::Shared>(
         {}, tiles.blocks(),
-        NormaliseBody<float, 1>{tiles, input, mean.data(), nullptr, variance.data(), weight.data(),
-                                bias.data(), 0.0F, nullptr, true, out.data()});
+        Body{tiles,
+             input,
+             {mean.data(), nullptr, variance.data(), weight.data(), bias.data(), 0.0F},
+             nullptr,
+             true,
+             out.data()});
   };
-  normalise({in.data(), nullptr, nullptr});
+  normalise(SummedInput<float, 1, false>{in.data(), nullptr, nullptr});
   CHECK(out[0] == doctest::Approx(0));
   CHECK(out[1] == doctest::Approx(0));  // 3 · 1 / 3 − 10, cut off
   CHECK(out[2] == doctest::Approx(2));
@@ -135,7 +158,7 @@ TEST_CASE("CUDA batch norm: inference takes the variance as it is given") {
   const std::vector<float> addend{10, 0, -2, 40};
   std::vector<float> sum(4, 99);
   for (float* const kept : {sum.data(), static_cast<float*>(nullptr)}) {
-    normalise({in.data(), addend.data(), kept});
+    normalise(SummedInput<float, 1, true>{in.data(), addend.data(), kept});
     CHECK(out[0] == doctest::Approx(10));
     CHECK(out[2] == doctest::Approx(0));
     CHECK(out[3] == doctest::Approx(33));

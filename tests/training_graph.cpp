@@ -188,6 +188,28 @@ TEST_CASE(
   CHECK(step.totals().values().samples == 5 * 50);
 }
 
+TEST_CASE(
+    "training graph: a step that settled before another graph took the cached memory is captured later") {
+  for_each_device([](Device device) {
+    // How many steps it takes to settle depends on what was cached before.
+    for (const int64_t steps : {1, 2}) {
+      const auto network = small_network();
+      network->to(device);
+      Sgd optimizer(network->parameters(), {});
+      DeviceBatches batches(pictures().train, {.batch_size = 16, .seed = 3},
+                            {Augmentation::standard, pictures().statistics, 3}, device);
+      TrainingStep step({.network = *network, .optimizer = optimizer, .batches = batches, .capture = true});
+      for (int64_t i = 0; i < steps; ++i) step.run(i, 0.01);
+      const Tensor number = Tensor::full({1}, 1, DType::f32, device);
+      const Graph other = Graph::capture(device, [&] { number.fill(2); });
+      for (int64_t i = steps; i < 9; ++i) step.run(i, 0.01);
+      CHECK(step.is_captured());
+      other.replay();
+      CHECK(number.to_vector<float>()[0] == 2);
+    }
+  });
+}
+
 TEST_CASE("training graph: what works on the host is not captured, and trains all the same") {
   const Outcome eager = train_with({.host_term = true});
   check_equal(train_with({.graph = true, .host_term = true}), eager);

@@ -220,7 +220,8 @@ struct Embedder::Implementation {
     arguments.stretches = pointer<MatchingStretch>(stretch_table);
     arguments.stretch_count = static_cast<int64_t>(stretches.size());
     // A thread more pays only with enough weights for it to wake up for.
-    arguments.most_blocks = device == cpu ? 1 + arguments.stretch_count / 16 : arguments.stretch_count;
+    arguments.most_blocks =
+        device == cpu ? 1 + arguments.stretch_count / 16 : std::max(arguments.stretch_count, arguments.bits);
     layer_table = Buffer(device, layers.size() * sizeof(MatchingLayer));
     arguments.layers = pointer<MatchingLayer>(layer_table);
     allocate(square_sums, arguments.square_sums, stretches.size());

@@ -101,15 +101,16 @@ class PytorchSide {
   }
 
   double difference() const { return difference_; }
-  double milliseconds() {
-    child_.write("\"time\"\n");
+  double milliseconds(int repetitions) {
+    child_.write(std::to_string(repetitions) + "\n");
     return answer().at("milliseconds").get<double>();
   }
 
  private:
   nlohmann::json answer() {
     const std::optional<std::string> line = child_.read_line();
-    require(line.has_value(), "the PyTorch side of the benchmark stopped");
+    require(line.has_value(), "the PyTorch side of the benchmark stopped; its last words: {}",
+            child_.last_words());
     return nlohmann::json::parse(*line);
   }
 
@@ -133,7 +134,7 @@ GradientTime measure(int64_t weights, const GradientPlan& plan, ChildProcess* py
     other.emplace(*pytorch, filters, key, options, embedder.mark());
     result.difference = other->difference();
   }
-  // Small problems are repeated until a clock can see them.
+  // Small problems are repeated until a clock can see them; PyTorch, whose calls take longer, less often.
   const auto repetitions = static_cast<int>(std::clamp<int64_t>(10'000'000 / result.weights, 1, 200));
   std::vector<double> ours, theirs;
   for (int round = 0; round < plan.rounds; ++round) {
@@ -141,7 +142,7 @@ GradientTime measure(int64_t weights, const GradientPlan& plan, ChildProcess* py
       embedder.add_gradients();
       synchronize(plan.device);
     }));
-    if (other) theirs.push_back(other->milliseconds());
+    if (other) theirs.push_back(other->milliseconds(1 + repetitions / 10));
   }
   result.milliseconds = median(std::move(ours));
   result.pytorch_milliseconds = median(std::move(theirs));
@@ -182,11 +183,14 @@ std::vector<GradientTime> measure_gradients(const GradientPlan& plan, ChildProce
   return times;
 }
 
-std::unique_ptr<ChildProcess> start_pytorch_mark(const std::string& python, std::string& version) {
-  auto child = std::make_unique<ChildProcess>(std::vector<std::string>{
-      python, "-u", source_file("experiments/bench_mark/pytorch_side.py"), std::to_string(thread_count())});
+std::unique_ptr<ChildProcess> start_pytorch_mark(const std::string& python, Device device,
+                                                 std::string& version) {
+  auto child = std::make_unique<ChildProcess>(
+      std::vector<std::string>{python, "-u", source_file("experiments/bench_mark/pytorch_side.py"),
+                               std::to_string(thread_count()), device == cpu ? "cpu" : "cuda"});
   const std::optional<std::string> greeting = child->read_line();
-  if (!greeting || !greeting->starts_with("torch ")) return nullptr;
+  if (!greeting || !greeting->starts_with("torch "))
+    throw UsageError(fmt::format("{} has no PyTorch; its last words: {}", python, child->last_words()));
   version = *greeting;
   return child;
 }

@@ -33,11 +33,12 @@ struct GradientPlan {
 /// As many weights, or a few more, in convolutions of up to 512 x 512 x 3 x 3.
 std::vector<MarkedLayer> convolutions_of(int64_t weights);
 
-/// `pytorch` answers experiments/bench_mark.py's requests; null: not measured.
+/// `pytorch` answers the requests of experiments/bench_mark/pytorch_side.py; null: not measured.
 std::vector<GradientTime> measure_gradients(const GradientPlan& plan, ChildProcess* pytorch);
 
-/// The PyTorch side, greeted; null where `python` has no PyTorch.
-std::unique_ptr<ChildProcess> start_pytorch_mark(const std::string& python, std::string& version);
+/// The PyTorch side on that device, greeted. UsageError where `python` has no PyTorch.
+std::unique_ptr<ChildProcess> start_pytorch_mark(const std::string& python, Device device,
+                                                 std::string& version);
 
 /// Median time of `repetitions` calls, in milliseconds.
 double median_milliseconds(int repetitions, const std::function<void()>& call);

@@ -1,8 +1,10 @@
 """The PyTorch side of bench_mark: the distribution-matching loss of docs/watermark.md, section 3, as tensor operations and
-autograd. Reads one JSON value a line: an object names a folder with weights, signs, bits and a gradient to compare with, and is
-answered with the relative difference; "time" is answered with the milliseconds of one gradient."""
+autograd. Arguments: threads, device. Reads one JSON value a line: an object names a folder with weights, signs, bits and a
+gradient to compare with, and is answered with the relative difference; a number asks for that many gradients, one after the
+other, and is answered with the median of their milliseconds."""
 
 import json
+import statistics
 import sys
 import time
 from pathlib import Path
@@ -14,21 +16,22 @@ KNOTS = BINS // 2
 
 
 class DistributionMatching:
-    def __init__(self, weights, signs, bits, problem):
+    def __init__(self, weights, signs, bits, problem, device):
+        self.device = device
         self.weights = [w.requires_grad_() for w in weights]
         self.signs = signs
         self.rows = [b * BINS + KNOTS for b in bits]
         self.bits = problem["bits"]
         self.step = problem["step"]
         self.strength = problem["strength"]
-        self.target = torch.tensor(problem["target"])
-        self.trapezoid = torch.full((KNOTS,), self.step)
+        self.target = torch.tensor(problem["target"], device=device)
+        self.trapezoid = torch.full((KNOTS,), self.step, device=device)
         self.trapezoid[0] /= 2
         self.mean_weights = sum(w.numel() for w in weights) / self.bits
 
     def loss(self, scales):
         """Soft histograms of the aligned weights of every bit, their skew functions, and what these miss."""
-        histogram = torch.zeros(self.bits * BINS)
+        histogram = torch.zeros(self.bits * BINS, device=self.device)
         for w, sign, row, scale in zip(self.weights, self.signs, self.rows, scales):
             place = w * (sign / (scale * self.step)) - 0.5
             low = place.detach().floor().clamp(-KNOTS, KNOTS - 2)
@@ -48,14 +51,15 @@ class DistributionMatching:
         return [slope * (self.strength * self.bits * s * s) for slope, s in zip(slopes, scales)]
 
 
-def load(problem):
+def load(problem, device):
     folder, layers = Path(problem["folder"]), problem["layers"]
 
     def array(name, dtype):
-        return torch.from_file(str(folder / name), size=sum(layers), dtype=dtype).clone().split(layers)
+        read = torch.from_file(str(folder / name), size=sum(layers), dtype=dtype).clone()
+        return read.to(device).split(layers)
 
     weights = [w.clone() for w in array("weights", torch.float32)]
-    term = DistributionMatching(weights, array("signs", torch.float32), array("bits", torch.int64), problem)
+    term = DistributionMatching(weights, array("signs", torch.float32), array("bits", torch.int64), problem, device)
     return term, array("gradient", torch.float32)
 
 
@@ -68,6 +72,14 @@ def difference(term, expected):
     return ((theirs - ours)[clear].norm() / ours[clear].norm()).item()
 
 
+def milliseconds(term):
+    start = time.perf_counter()
+    term.gradient()
+    if term.device != "cpu":
+        torch.cuda.synchronize()
+    return 1000 * (time.perf_counter() - start)
+
+
 def main():
     torch.set_num_threads(int(sys.argv[1]))
     print("torch", torch.__version__, flush=True)
@@ -75,12 +87,10 @@ def main():
     for line in sys.stdin:
         request = json.loads(line)
         if isinstance(request, dict):
-            term, expected = load(request)
+            term, expected = load(request, sys.argv[2])
             answer = {"difference": difference(term, expected)}
         else:
-            start = time.perf_counter()
-            term.gradient()
-            answer = {"milliseconds": 1000 * (time.perf_counter() - start)}
+            answer = {"milliseconds": statistics.median(milliseconds(term) for _ in range(request))}
         print(json.dumps(answer), flush=True)
 
 

@@ -24,7 +24,8 @@ std::vector<StepProblem> cpu_problems() {
         Entry{"resnet-18", 64, 1.3}, Entry{"lenet-5", 256, 2}}) {
     const NetworkSpec network = spec_of(name);
     constexpr double goal_of_one_picture = 2;
-    problems.push_back({network, batch, true, {{goal}}});
+    const double mark_goal = network.name == "wrn-10-1" ? 0.03 : network.name == "wrn-10-4" ? 0.01 : 0;
+    problems.push_back({.network = network, .batch = batch, .goals = {{goal}}, .mark_share_goal = mark_goal});
     problems.push_back({network, 1, false, {{goal_of_one_picture}}});
     problems.push_back({network, 256, false, {{goal}}});
   }
@@ -35,8 +36,17 @@ std::vector<StepProblem> cuda_problems() {
   std::vector<StepProblem> problems;
   for (const char* const name : {"wrn-10-4", "resnet-18", "wrn-28-10"}) {
     const double share = name == std::string_view("wrn-28-10") ? 0.4 : 0;
-    problems.push_back({spec_of(name), 64, true, {{3, "eager"}, {1.2}}, share});
-    problems.push_back({spec_of(name), 1024, true, {{1}}, share});
+    const double mark_goal = name == std::string_view("wrn-10-4") ? 0.01 : 0;
+    problems.push_back({.network = spec_of(name),
+                        .batch = 64,
+                        .goals = {{3, "eager"}, {1.2}},
+                        .matmul_share_goal = share,
+                        .mark_share_goal = mark_goal});
+    problems.push_back({.network = spec_of(name),
+                        .batch = 1024,
+                        .goals = {{1}},
+                        .matmul_share_goal = share,
+                        .taking_turns = false});
   }
   return problems;
 }
@@ -45,6 +55,11 @@ std::vector<StepProblem> cuda_problems() {
 
 std::string StepProblem::name() const {
   return fmt::format("{} {} {}", network.name, training ? "training" : "inference", batch);
+}
+
+Precision StepPlan::precision_of(const std::string& variant) const {
+  const std::string& name = variant == "marked" ? marked_beside : variant;
+  return name == "bf16" ? Precision::bf16 : name == "tf32" ? Precision::tf32 : Precision::fp32;
 }
 
 StepPlan step_plan(DeviceType device, const std::vector<std::string>& only) {
@@ -56,7 +71,9 @@ StepPlan step_plan(DeviceType device, const std::vector<std::string>& only) {
     plan.pytorch_variants = {"contiguous", "channels-last", "compile"};
   } else {
     plan.problems = cuda_problems();
-    plan.our_training = plan.our_inference = {"tf32", "bf16"};
+    plan.our_training = {"tf32", "bf16", "marked"};
+    plan.our_inference = {"tf32", "bf16"};
+    plan.marked_beside = "bf16";
     plan.pytorch_variants = {"eager", "bf16", "cuda-graph", "max-autotune"};
     plan.matmul_dtype = DType::bf16;
   }

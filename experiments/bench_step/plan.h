@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "kernels/device.h"
+#include "kernels/precision.h"
 #include "layers/networks.h"
 
 namespace dw {
@@ -22,6 +23,8 @@ struct StepProblem {
   bool training = true;  ///< else inference
   std::vector<StepGoal> goals;
   double matmul_share_goal = 0;  ///< of the machine's matrix product rate, at least; 0: none
+  double mark_share_goal = 0;    ///< of a step with the mark, the mark's part, at most; 0: none
+  bool taking_turns = true;      ///< else one variant after the other: together they need too much memory
 
   /// "wrn-10-4 training 64": what --only compares with.
   std::string name() const;
@@ -29,8 +32,10 @@ struct StepProblem {
 
 struct StepPlan {
   std::vector<StepProblem> problems;
-  /// "marked" trains with the mark; "graph" replays a forward pass that was captured once.
+  /// "marked" trains with the mark, on CUDA in bf16; "graph" replays a forward pass that was captured once.
   std::vector<std::string> our_training, our_inference;
+  /// The mark's time is what "marked" takes longer than this one; empty: it is timed within the step.
+  std::string marked_beside;
   std::vector<std::string> pytorch_variants;  ///< the first is what starts fastest
   StepGoal first_step{5}, memory{1 / 0.7};    ///< of every training problem
   DType matmul_dtype = DType::f32;            ///< of the matrix product whose rate is the machine's
@@ -38,6 +43,8 @@ struct StepPlan {
   const std::vector<std::string>& our_variants(const StepProblem& problem) const {
     return problem.training ? our_training : our_inference;
   }
+  /// What one of our variants computes in: what it is named after; the marked one as what it stands beside.
+  Precision precision_of(const std::string& variant) const;
 };
 
 /// The plan of a device, of the problems whose name contains one of `only` (empty: all). UsageError where

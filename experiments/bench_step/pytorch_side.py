@@ -2,16 +2,21 @@
 describes them, and answers each with one JSON object a line."""
 
 import json
+import os
 import platform
 import resource
 import statistics
 import sys
 import time
 
-import torch
-from pytorch_data import Pictures
-from pytorch_networks import make_network
-from torch.nn import functional as F
+# Answers alone go to standard output; what libraries print there goes where errors go.
+ANSWERS = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)
+
+import torch  # noqa: E402
+from pytorch_data import Pictures  # noqa: E402
+from pytorch_networks import make_network  # noqa: E402
+from torch.nn import functional as F  # noqa: E402
 
 PICTURES = 4096  # held in memory, as on our side
 
@@ -105,6 +110,12 @@ class Step:
         if self.device != "cpu":
             torch.cuda.synchronize()
 
+    def forget_peak(self):
+        """What the search for algorithms took on a GPU is not what training takes."""
+        if self.device != "cpu":
+            torch.cuda.empty_cache()
+            torch.cuda.reset_peak_memory_stats()
+
     def peak_megabytes(self):
         if self.device != "cpu":
             return torch.cuda.max_memory_reserved() / 2**20
@@ -113,9 +124,12 @@ class Step:
 
 def answer(request, step, device):
     if request["do"] == "prepare":
+        # A search for the fastest algorithm pays in a long run, not in a first step with data.
+        torch.backends.cudnn.benchmark = not request["data"]
         step = Step(request, device)
         start = time.perf_counter()
         step.run(request["data"], 1)
+        step.forget_peak()
         versions = f"PyTorch {torch.__version__}, Python {platform.python_version()}"
         return step, {"first_seconds": time.perf_counter() - start, "versions": versions}
     milliseconds = step.run(request["data"], request["steps"])
@@ -125,7 +139,6 @@ def answer(request, step, device):
 def main():
     torch.set_num_threads(int(sys.argv[1]))
     if sys.argv[2] != "cpu":
-        torch.backends.cudnn.benchmark = True
         torch.set_float32_matmul_precision("high")
     step = None
     for line in sys.stdin:
@@ -133,7 +146,7 @@ def main():
             step, reply = answer(json.loads(line), step, sys.argv[2])
         except Exception as error:  # the other side decides whether it can do without
             reply = {"error": f"{type(error).__name__}: {error}".split("\n")[0]}
-        print(json.dumps(reply), flush=True)
+        print(json.dumps(reply), file=ANSWERS, flush=True)
 
 
 if __name__ == "__main__":

@@ -54,9 +54,19 @@ std::string or_dash(double value, const std::string& text) {
   return value > 0 ? text : "-";
 }
 
-std::string goal_text(const StepProblem& problem) {
-  if (problem.matmul_share_goal <= 0) return "";
-  return fmt::format(" (goal {:.0f})", 100 * problem.matmul_share_goal);
+// Of a step with the mark, the mark's part; 0 where it is not known.
+double mark_share(const StepResult& result) {
+  const VariantResult* with_mark = marked(result);
+  if (with_mark == nullptr || with_mark->milliseconds <= 0) return 0;
+  return with_mark->mark_milliseconds / with_mark->milliseconds;
+}
+
+std::string goal_text(double share, const char* relation) {
+  return share > 0 ? fmt::format(" (goal {} {:.0f})", relation, 100 * share) : "";
+}
+
+bool any_failed(const std::vector<VariantResult>& variants) {
+  return std::ranges::any_of(variants, [](const VariantResult& each) { return !each.error.empty(); });
 }
 
 Json variants_json(const std::vector<VariantResult>& variants) {
@@ -92,7 +102,8 @@ std::vector<StepComparison> step_comparisons(const StepBenchmark& benchmark, con
       const std::string against = goal.against == "best" ? "" : ", against " + goal.against;
       comparisons.push_back({result.problem.name() + label + against, unit, ours->*figure,
                              pytorch != nullptr ? pytorch->*figure : 0, ours->variant,
-                             pytorch != nullptr ? pytorch->variant : "", goal.ratio});
+                             pytorch != nullptr ? pytorch->variant : "", goal.ratio,
+                             goal.against != "best" || !any_failed(result.pytorch)});
     };
     for (const StepGoal& goal : result.problem.goals) {
       compare("", "ms", &VariantResult::milliseconds, goal);
@@ -113,9 +124,9 @@ Table comparison_table(const std::vector<StepComparison>& comparisons) {
     table.add_row({row.what, row.unit, three_digits(row.ours), row.our_variant,
                    both ? three_digits(row.pytorch) : "-", both ? row.pytorch_variant : "-",
                    both ? fmt::format("{:.2f}", row.ratio()) : "-", fmt::format("{:.2f}", row.goal),
-                   !both          ? "-"
-                   : row.is_met() ? "yes"
-                                  : "no"});
+                   !row.is_judged() ? "-"
+                   : row.is_met()   ? "yes"
+                                    : "no"});
   }
   return table;
 }
@@ -128,14 +139,53 @@ Table training_table(const StepBenchmark& benchmark) {
     const VariantResult* with_mark = marked(result);
     const double mark = with_mark != nullptr ? with_mark->mark_milliseconds : 0;
     const double share = matmul_share(result, benchmark), compile = compile_seconds(result);
+    const StepProblem& problem = result.problem;
     table.add_row(
-        {result.problem.name(), three_digits(best->milliseconds), or_dash(mark, three_digits(mark)),
+        {problem.name(), three_digits(best->milliseconds), or_dash(mark, three_digits(mark)),
          or_dash(mark,
-                 with_mark == nullptr ? "" : fmt::format("{:.2f}", 100 * mark / with_mark->milliseconds)),
-         or_dash(share, fmt::format("{:.0f}{}", 100 * share, goal_text(result.problem))),
+                 fmt::format("{:.2f}{}", 100 * mark_share(result), goal_text(problem.mark_share_goal, "≤"))),
+         or_dash(share, fmt::format("{:.0f}{}", 100 * share, goal_text(problem.matmul_share_goal, "≥"))),
          or_dash(compile, fmt::format("{:.0f}", compile))});
   }
   return table;
+}
+
+std::string failures_text(const StepBenchmark& benchmark) {
+  std::string text;
+  for (const StepResult& result : benchmark.results)
+    for (const auto& [side, variants] :
+         {std::pair("ours", &result.ours), std::pair("PyTorch", &result.pytorch)})
+      for (const VariantResult& variant : *variants)
+        if (!variant.error.empty())
+          text += fmt::format("not measured: {}, {}, {}: {}\n", result.problem.name(), side, variant.variant,
+                              variant.error);
+  return text;
+}
+
+std::string goals_text(const StepBenchmark& benchmark, const StepPlan& plan) {
+  int met = 0, judged = 0, open = 0;
+  const auto count = [&](bool known, bool is_met) {
+    met += known && is_met ? 1 : 0;
+    (known ? judged : open) += 1;
+  };
+  for (const StepComparison& row : step_comparisons(benchmark, plan)) count(row.is_judged(), row.is_met());
+  for (const StepResult& result : benchmark.results) {
+    const StepProblem& problem = result.problem;
+    if (const double share = mark_share(result); problem.mark_share_goal > 0)
+      count(share > 0, share <= problem.mark_share_goal);
+    if (const double share = matmul_share(result, benchmark); problem.matmul_share_goal > 0)
+      count(share > 0, share >= problem.matmul_share_goal);
+  }
+  return fmt::format("{} of {} goals met{}", met, judged,
+                     open > 0 ? fmt::format(", {} could not be judged", open) : "");
+}
+
+bool our_side_failed(const StepBenchmark& benchmark) {
+  return std::ranges::any_of(benchmark.results, [](const StepResult& result) {
+    return std::ranges::any_of(result.ours, [](const VariantResult& each) {
+      return !each.error.empty() && each.variant != "marked";
+    });
+  });
 }
 
 Json step_report_json(const StepBenchmark& benchmark, const StepPlan& plan, Device device,
@@ -159,7 +209,7 @@ Json step_report_json(const StepBenchmark& benchmark, const StepPlan& plan, Devi
     entry["pytorch"] = row.has_pytorch() ? Json(row.pytorch) : Json();
     entry["pytorch_variant"] = row.has_pytorch() ? Json(row.pytorch_variant) : Json();
     entry["goal"] = row.goal;
-    entry["met"] = row.has_pytorch() ? Json(row.is_met()) : Json();
+    entry["met"] = row.is_judged() ? Json(row.is_met()) : Json();
     report["comparisons"].push_back(entry);
   }
   report["problems"] = Json::array();
@@ -169,8 +219,11 @@ Json step_report_json(const StepBenchmark& benchmark, const StepPlan& plan, Devi
                {"ours", variants_json(result.ours)}, {"pytorch", variants_json(result.pytorch)}};
     if (const double share = matmul_share(result, benchmark); share > 0) entry["matmul_share"] = share;
     if (result.problem.matmul_share_goal > 0) entry["matmul_share_goal"] = result.problem.matmul_share_goal;
+    if (const double share = mark_share(result); share > 0) entry["mark_share"] = share;
+    if (result.problem.mark_share_goal > 0) entry["mark_share_goal"] = result.problem.mark_share_goal;
     report["problems"].push_back(entry);
   }
+  report["goals"] = goals_text(benchmark, plan);
   return report;
 }
 

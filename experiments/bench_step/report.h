@@ -17,10 +17,12 @@ struct StepComparison {
   double ours = 0, pytorch = 0;
   std::string our_variant, pytorch_variant;  ///< PyTorch's: the best, or the one the goal names
   double goal = 0;                           ///< of pytorch / ours, at least
+  bool complete = true;                      ///< every variant that could have been the best was measured
 
   double ratio() const { return pytorch / ours; }
   bool has_pytorch() const { return pytorch > 0; }
-  bool is_met() const { return has_pytorch() && ratio() >= goal; }
+  bool is_judged() const { return has_pytorch() && (complete || ratio() < goal); }
+  bool is_met() const { return is_judged() && ratio() >= goal; }
 };
 
 std::vector<StepComparison> step_comparisons(const StepBenchmark& benchmark, const StepPlan& plan);
@@ -31,6 +33,15 @@ Table comparison_table(const std::vector<StepComparison>& comparisons);
 /// What has no counterpart, of every training problem: the mark's share of a step, the step's share of the
 /// machine's matrix product rate, and how long PyTorch compiled.
 Table training_table(const StepBenchmark& benchmark);
+
+/// A line for every variant that failed, of which goals against the best then cannot be said to be met.
+std::string failures_text(const StepBenchmark& benchmark);
+
+/// "29 of 30 goals met", comparisons and shares together; and how many could not be judged.
+std::string goals_text(const StepBenchmark& benchmark, const StepPlan& plan);
+
+/// Whether a variant of ours failed; but a network may be too small for the mark.
+bool our_side_failed(const StepBenchmark& benchmark);
 
 /// Results, comparisons and the environment: hardware, threads, versions, commit, date.
 nlohmann::ordered_json step_report_json(const StepBenchmark& benchmark, const StepPlan& plan, Device device,

@@ -7,6 +7,7 @@
 #include <cmath>
 #include <memory>
 #include <nlohmann/json.hpp>
+#include <span>
 
 #include "experiments/child_process.h"
 #include "experiments/median.h"
@@ -24,8 +25,10 @@ class Worker {
   json ask(const json& request) {
     process_.write(request.dump() + "\n");
     const std::optional<std::string> line = process_.read_line();
-    require(line.has_value(), "the process ended without an answer");
-    json reply = json::parse(*line);
+    require(line.has_value(), "the process ended without an answer; its last words: {}",
+            process_.last_words());
+    json reply = json::parse(*line, nullptr, false);
+    require(reply.is_object(), "expected an answer in JSON, found: {}", *line);
     if (reply.contains("error")) fail("{}", reply.at("error").get<std::string>());
     return reply;
   }
@@ -34,7 +37,8 @@ class Worker {
   ChildProcess process_;
 };
 
-json prepare_request(const StepProblem& problem, const std::string& variant, bool data) {
+// PyTorch's side knows its variants by name and leaves the precision alone.
+json prepare_request(const StepProblem& problem, const std::string& variant, Precision precision, bool data) {
   const NetworkSpec& network = problem.network;
   return {{"do", "prepare"},
           {"network", network.name},
@@ -44,13 +48,15 @@ json prepare_request(const StepProblem& problem, const std::string& variant, boo
           {"batch", problem.batch},
           {"training", problem.training},
           {"variant", variant},
+          {"precision", name_of(precision)},
           {"data", data}};
 }
 
 // A variant while it is measured.
 struct Runner {
+  bool ours = true;
   VariantResult result;
-  std::unique_ptr<Worker> worker;  // null once it failed
+  std::unique_ptr<Worker> worker;  // null before, after, and once it failed
   int steps = 1;
   std::vector<double> plain, with_data, marks;
 
@@ -76,22 +82,20 @@ class ProblemRun {
       : problem_(problem), plan_(plan), options_(options), benchmark_(benchmark) {}
 
   StepResult run() {
+    for (const std::string& variant : plan_.our_variants(problem_)) add_runner(true, variant);
+    for (const std::string& variant : plan_.pytorch_variants) add_runner(false, variant);
+    if (problem_.taking_turns)
+      measure(runners_);
+    else
+      for (Runner& runner : runners_) measure({&runner, 1});
     StepResult result{problem_, {}, {}};
-    start(options_.our_command, plan_.our_variants(problem_), ours_);
-    if (benchmark_.pytorch_error.empty()) start(options_.pytorch_command, plan_.pytorch_variants, pytorch_);
-    for (int round = 0; round < options_.rounds; ++round) {
-      for (const bool data : {false, true}) {
-        if (data && !problem_.training) continue;
-        for (std::vector<Runner>* side : {&ours_, &pytorch_})
-          for (Runner& runner : *side)
-            if (!data || runner.result.variant != "marked") guarded(runner, [&] { runner.turn(data); });
-      }
-      note(fmt::format("round {} of {}", round + 1, options_.rounds));
+    for (const Runner& runner : runners_) {
+      if (runner.ours)
+        result.ours.push_back(runner.finished());
+      else if (benchmark_.pytorch_error.empty())
+        result.pytorch.push_back(runner.finished());
     }
-    for (Runner& runner : ours_) result.ours.push_back(runner.finished());
-    for (Runner& runner : pytorch_) result.pytorch.push_back(runner.finished());
-    ours_.clear();
-    pytorch_.clear();
+    if (!plan_.marked_beside.empty()) find_mark(result.ours);
     if (problem_.training) measure_starts(result);
     return result;
   }
@@ -101,46 +105,69 @@ class ProblemRun {
     if (options_.progress) options_.progress(problem_.name() + ": " + text);
   }
 
-  // Only our own network can be too small for the mark; PyTorch may lack what a variant needs.
+  void add_runner(bool ours, const std::string& variant) {
+    Runner& runner = runners_.emplace_back();
+    runner.ours = ours;
+    runner.result.variant = variant;
+  }
+
+  json request(const std::string& variant, bool data) const {
+    return prepare_request(problem_, variant, plan_.precision_of(variant), data);
+  }
+
+  // Processes from their start to their end, each with its turn in every round.
+  void measure(std::span<Runner> runners) {
+    for (Runner& runner : runners) start(runner);
+    for (int round = 0; round < options_.rounds; ++round) {
+      for (const bool data : {false, true})
+        for (Runner& runner : runners)
+          if (!data || has_data(runner)) guarded(runner, [&] { runner.turn(data); });
+      note(fmt::format("round {} of {}", round + 1, options_.rounds));
+    }
+    for (Runner& runner : runners) runner.worker.reset();
+  }
+
+  // The mark costs the same whatever the pictures.
+  bool has_data(const Runner& runner) const { return problem_.training && runner.result.variant != "marked"; }
+
+  void find_mark(std::vector<VariantResult>& ours) const {
+    const auto named = [&](const std::string& name) {
+      return std::ranges::find_if(
+          ours, [&](const VariantResult& each) { return each.variant == name && each.error.empty(); });
+    };
+    const auto marked = named("marked"), plain = named(plan_.marked_beside);
+    if (marked != ours.end() && plain != ours.end())
+      marked->mark_milliseconds = std::max(0.0, marked->milliseconds - plain->milliseconds);
+  }
+
+  // What fails is told in the report; the other variants go on.
   template <typename Body>
   void guarded(Runner& runner, const Body& body) {
     if (!runner.worker) return;
     try {
       body();
-    } catch (const Error& error) {
-      const auto& ours = plan_.our_variants(problem_);
-      const bool must_work =
-          runner.result.variant != "marked" && std::ranges::find(ours, runner.result.variant) != ours.end();
-      require(!must_work, "{} in variant {}: {}", problem_.name(), runner.result.variant, error.what());
+    } catch (const std::exception& error) {
       runner.result.error = error.what();
       runner.worker.reset();
     }
   }
 
-  void start(const std::vector<std::string>& command, const std::vector<std::string>& variants,
-             std::vector<Runner>& side) {
-    for (const std::string& variant : variants) {
-      note("starting " + variant);
-      Runner& runner = side.emplace_back();
-      runner.result.variant = variant;
-      runner.worker = std::make_unique<Worker>(command);
-      guarded(runner, [&] {
-        const json reply = runner.worker->ask(prepare_request(problem_, variant, false));
-        runner.result.first_seconds = reply.at("first_seconds");
-        if (&side == &pytorch_) benchmark_.pytorch_versions = reply.at("versions");
-        warm_up(runner);
-      });
-      // Where the first variant fails there is no PyTorch at all.
-      if (&side == &pytorch_ && !runner.result.error.empty() && benchmark_.pytorch_versions.empty()) {
-        benchmark_.pytorch_error = runner.result.error;
-        side.clear();
-        return;
-      }
-    }
+  void start(Runner& runner) {
+    if (!runner.ours && !benchmark_.pytorch_error.empty()) return;
+    note("starting " + runner.result.variant);
+    runner.worker = std::make_unique<Worker>(runner.ours ? options_.our_command : options_.pytorch_command);
+    guarded(runner, [&] {
+      const json reply = runner.worker->ask(request(runner.result.variant, false));
+      runner.result.first_seconds = reply.at("first_seconds");
+      if (!runner.ours) benchmark_.pytorch_versions = reply.at("versions");
+      warm_up(runner);
+    });
+    // Where the first variant fails there is no PyTorch at all.
+    if (!runner.ours && benchmark_.pytorch_versions.empty()) benchmark_.pytorch_error = runner.result.error;
   }
 
   void warm_up(Runner& runner) {
-    if (problem_.training && runner.result.variant != "marked") runner.turn(true);
+    if (has_data(runner)) runner.turn(true);
     runner.turn(false);
     runner.plain.clear();
     runner.turn(false);
@@ -158,9 +185,10 @@ class ProblemRun {
     const auto seconds = [&](const std::vector<std::string>& command, const std::string& variant) {
       const Clock::time_point begin = Clock::now();
       Worker worker(command);
-      worker.ask(prepare_request(problem_, variant, true));
+      worker.ask(request(variant, true));
       return std::chrono::duration<double>(Clock::now() - begin).count();
     };
+    if (!result.ours.front().error.empty()) return;
     for (int i = 0; i < options_.starts; ++i) {
       ours.push_back(seconds(options_.our_command, result.ours.front().variant));
       if (!result.pytorch.empty() && result.pytorch.front().error.empty())
@@ -175,7 +203,7 @@ class ProblemRun {
   const StepPlan& plan_;
   const StepBenchmarkOptions& options_;
   StepBenchmark& benchmark_;
-  std::vector<Runner> ours_, pytorch_;
+  std::vector<Runner> runners_;
 };
 
 }  // namespace

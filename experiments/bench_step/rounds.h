@@ -46,7 +46,7 @@ struct StepBenchmark {
   std::string pytorch_error;     ///< then why
 };
 
-/// Errors: our own side fails. PyTorch, or one of its variants, that fails is left out.
+/// A variant of either side that fails has its reason in the result, and the others go on.
 StepBenchmark run_step_benchmark(const StepPlan& plan, const StepBenchmarkOptions& options);
 
 }  // namespace dw

@@ -73,11 +73,11 @@ class OurStep {
     spec_.channels = request.at("channels");
     spec_.height = request.at("height");
     spec_.width = request.at("width");
-    const std::string variant = request.at("variant");
-    set_precision(variant == "bf16"   ? Precision::bf16
-                  : variant == "tf32" ? Precision::tf32
+    const std::string variant = request.at("variant"), precise = request.at("precision");
+    set_precision(precise == "bf16"   ? Precision::bf16
+                  : precise == "tf32" ? Precision::tf32
                                       : Precision::fp32);
-    if (variant == "bf16") activations_ = DType::bf16;
+    if (precise == "bf16") activations_ = DType::bf16;
     capturing_ = device != cpu || variant == "graph";
     network_ = make_network(spec_);
     network_->initialize(1);
@@ -101,9 +101,12 @@ class OurStep {
   struct Times {
     double step = 0, mark = 0;  // milliseconds
   };
-  /// On the CPU medians; on CUDA, where steps overlap, the mean of all.
+  /// On the CPU medians; on CUDA, where steps overlap, the mean of all. What is captured there was captured
+  /// before the clock starts.
   Times run(bool with_data, int steps) {
     std::vector<double> step_times, mark_times;
+    if (device_ != cpu && started_ && training_ && !Profile::is_active()) settle(with_data);
+    started_ = true;
     synchronize(device_);
     const Clock::time_point begin = Clock::now();
     for (int i = 0; i < steps; ++i) {
@@ -130,11 +133,12 @@ class OurStep {
   // Milliseconds of it that the mark took.
   double once(bool with_data) {
     const ProfiledStep profiled(training_ ? training_step : evaluation_step);
-    if (capturing_ && !Profile::is_active()) {
-      if (training_)
-        captured_step(with_data).run(steps_done_++, rate);
-      else
-        infer_captured();
+    if (training_ && device_ != cpu) {
+      device_step(with_data).run(steps_done_++, rate);
+      return 0;
+    }
+    if (!training_ && capturing_ && !Profile::is_active()) {
+      infer_captured();
       return 0;
     }
     const Batch batch = with_data ? batches().next() : fixed_;
@@ -156,17 +160,27 @@ class OurStep {
     return mark;
   }
 
-  // As `deepwater train` does it on CUDA: the whole step one graph, the pictures on the device.
-  TrainingStep& captured_step(bool with_data) {
-    std::unique_ptr<TrainingStep>& step = captured_[with_data ? 1 : 0];
-    if (!step)
-      step = std::make_unique<TrainingStep>(StepParts{.network = *network_,
-                                                      .optimizer = *optimizer_,
-                                                      .batches = with_data ? batches() : one_batch_,
-                                                      .term = embedder_.get(),
-                                                      .capture = true,
-                                                      .activations = activations_});
-    return *step;
+  // As `deepwater train` does it on CUDA: the whole step one graph, the pictures on the device. Only one such
+  // step at a time, on one batch or with data: its graph keeps the memory of all activations.
+  TrainingStep& device_step(bool with_data) {
+    if (device_step_ && device_step_has_data_ == with_data) return *device_step_;
+    device_step_.reset();
+    device_step_has_data_ = with_data;
+    device_step_ = std::make_unique<TrainingStep>(StepParts{.network = *network_,
+                                                            .optimizer = *optimizer_,
+                                                            .batches = with_data ? batches() : one_batch_,
+                                                            .term = embedder_.get(),
+                                                            .capture = true,
+                                                            .activations = activations_});
+    return *device_step_;
+  }
+
+  // Steps until one is replayed.
+  void settle(bool with_data) {
+    constexpr int most = 10;
+    for (int i = 0; i < most && !device_step(with_data).is_captured(); ++i)
+      static_cast<void>(once(with_data));
+    require(device_step_->is_captured(), "after {} steps none was captured", most);
   }
 
   // The first runs fill pools and caches.
@@ -211,7 +225,8 @@ class OurStep {
   int64_t steps_done_ = 0;
   std::optional<MixedPrecision> mixed_;  // of inference, with its output
   Tensor output_;
-  std::unique_ptr<TrainingStep> captured_[2];  // on one batch, and with data
+  std::unique_ptr<TrainingStep> device_step_;
+  bool device_step_has_data_ = false, started_ = false;
   std::unique_ptr<Graph> graph_;
 };
 
@@ -231,26 +246,27 @@ json answer(const json& request, std::unique_ptr<OurStep>& step, Device device) 
           {"peak_megabytes", step->peak_megabytes()}};
 }
 
-json preparation(const StepProblem& problem, const std::string& variant) {
+json preparation(const StepProblem& problem, const std::string& variant, Precision precision) {
   return {{"network", problem.network.name},
           {"channels", problem.network.channels},
           {"height", problem.network.height},
           {"width", problem.network.width},
           {"batch", problem.batch},
           {"training", problem.training},
-          {"variant", variant}};
+          {"variant", variant},
+          {"precision", name_of(precision)}};
 }
 
 // Training with the mark, but for a network that is too small for it.
 std::unique_ptr<OurStep> step_to_profile(const StepProblem& problem, Device device) {
   const auto step = [&](const char* variant) {
-    return std::make_unique<OurStep>(preparation(problem, variant), device);
+    return std::make_unique<OurStep>(preparation(problem, variant, precision()), device);
   };
-  if (!problem.training) return step("fp32");
+  if (!problem.training) return step("plain");
   try {
     return step("marked");
   } catch (const UsageError&) {
-    return step("fp32");
+    return step("plain");
   }
 }
 

@@ -3,7 +3,8 @@
 // a line and answer each with one:
 //
 //   {"do": "prepare", "network": "wrn-10-4", "channels": 3, "height": 32, "width": 32, "batch": 64,
-//    "training": true, "variant": "fp32", "data": false}   once, first; makes the network and runs one step
+//    "training": true, "variant": "fp32", "precision": "fp32", "data": false}
+//       once, first; makes the network and runs one step
 //       → {"first_seconds": of that step, compilation included, "versions": "..."}
 //   {"do": "run", "data": true, "steps": 5}                 with loading and augmentation, or one fixed batch
 //       → {"milliseconds": a step, "peak_megabytes": of this process; on CUDA device memory reserved}

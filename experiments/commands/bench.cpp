@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <optional>
 #include <regex>
 
 #include "experiments/benchmark_cases.h"
@@ -14,6 +15,8 @@
 #include "experiments/progress.h"
 #include "experiments/table.h"
 #include "experiments/text.h"
+#include "kernels/graph.h"
+#include "kernels/precision.h"
 #include "kernels/profile.h"
 
 namespace dw {
@@ -89,10 +92,16 @@ std::map<std::string, Measurement> measure(const std::vector<BenchmarkCase>& cas
           work = each.prepare();
           find_floor(work, device, results[each.name]);
         }
-        // On CUDA several calls are queued before one waits for them.
+        // On CUDA several calls are queued before one waits for them; as a graph where that can be, else the
+        // host's part of a call would be what is timed.
         const benchmark::IterationCount batch = device == cpu ? 1 : 32;
-        while (state.KeepRunningBatch(batch)) {
+        const auto calls = [&] {
           for (benchmark::IterationCount i = 0; i < batch; ++i) work();
+        };
+        std::optional<Graph> graph;
+        if (device != cpu && each.only_queues) graph.emplace(Graph::capture(device, calls));
+        while (state.KeepRunningBatch(batch)) {
+          graph ? graph->replay() : calls();
           synchronize(device);
         }
       } catch (...) {
@@ -134,8 +143,9 @@ void print_table(const std::vector<BenchmarkCase>& cases, const std::map<std::st
                    floor.seconds > 0 ? fmt::format("{:.0f}", 100 * floor.seconds / seconds) : ""});
   }
   fmt::print("{}", table.text(locale_is_utf8()));
-  fmt::print("this machine: matrix product {:.1f} GFLOP/s, triad {:.1f} GB/s, {} threads; medians of {}\n",
-             machine.flops / 1e9, machine.bytes / 1e9, thread_count(), repetitions);
+  fmt::print(
+      "this machine: matrix product {:.1f} GFLOP/s, triad {:.1f} GB/s, {} threads; {}; medians of {}\n",
+      machine.flops / 1e9, machine.bytes / 1e9, thread_count(), name_of(precision()), repetitions);
 }
 
 nlohmann::ordered_json json_of(const std::vector<BenchmarkCase>& cases,
@@ -144,6 +154,7 @@ nlohmann::ordered_json json_of(const std::vector<BenchmarkCase>& cases,
   const Environment environment = describe_environment();
   nlohmann::ordered_json json = {{"cpu", environment.cpu},
                                  {"threads", environment.threads},
+                                 {"precision", name_of(precision())},
                                  {"commit", environment.commit},
                                  {"date", environment.date},
                                  {"matmul_gflops", machine.flops / 1e9},

@@ -1,11 +1,30 @@
-// Row indexing: arg-max, gather, and scatter-add in the order of the rows so that sums are reproducible.
-// Floor, in bytes: arg-max its input; gather the output twice and the index; scatter-add the input three
-// times and the index.
+// Row indexing: arg-max, the score of a batch, gather, and scatter-add in the order of the rows so that sums
+// are reproducible. Floor, in bytes: arg-max and score their inputs; gather the output twice and the index;
+// scatter-add the input three times and the index.
+#include <functional>
+
+#include "kernels/block.h"
 #include "kernels/bodies/element.h"
 #include "kernels/table.h"
 
 namespace dw::DEEPWATER_BACKEND {
 namespace {
+
+/// The first of the largest, a NaN before any number.
+template <typename T>
+HD int64_t place_of_largest(const T* from, int64_t count, int64_t stride) {
+  int64_t best = 0;
+  auto most = load(from[0]);
+  for (int64_t c = 1; c < count; ++c) {
+    const auto value = load(from[c * stride]);
+    const bool first_nan = value != value && most == most;
+    if (value > most || first_nan) {
+      most = value;
+      best = c;
+    }
+  }
+  return best;
+}
 
 template <typename T>
 struct ArgmaxBody {
@@ -14,18 +33,7 @@ struct ArgmaxBody {
   int64_t columns, row_stride, column_stride, out_stride;
 
   HD void operator()(int64_t row) const {
-    const T* from = in + row * row_stride;
-    int64_t best = 0;
-    auto most = load(from[0]);
-    for (int64_t c = 1; c < columns; ++c) {
-      const auto value = load(from[c * column_stride]);
-      const bool first_nan = value != value && most == most;
-      if (value > most || first_nan) {
-        most = value;
-        best = c;
-      }
-    }
-    out[row * out_stride] = best;
+    out[row * out_stride] = place_of_largest(in + row * row_stride, columns, column_stride);
   }
 };
 
@@ -39,6 +47,61 @@ void argmax(Stream stream, const View& in, const View& out) {
                    ArgmaxBody<T>{static_cast<const T*>(in.data), static_cast<int64_t*>(out.data), in.shape[1],
                                  in.stride[0], in.stride[1], out.stride[0]},
                    in.shape[1]);
+  });
+}
+
+/// One block: a batch has few rows, and a training step should not be many small launches.
+template <typename T>
+struct ScoreBody {
+  struct Shared {
+    LaneValues<int64_t> lanes;
+  };
+  const void* loss;
+  DType loss_dtype;
+  const T* logits;
+  int64_t rows, columns, row_stride, column_stride;
+  const int64_t* labels;
+  int64_t label_stride;
+  double* sums;
+  int64_t sum_stride;
+
+  HD void operator()(const Block& block, int64_t, Shared& shared) const {
+    const int64_t right = block.reduce(
+        rows, int64_t{0}, shared.lanes,
+        [&](int64_t row) {
+          const int64_t found = place_of_largest(logits + row * row_stride, columns, column_stride);
+          return int64_t{found == labels[row * label_stride]};
+        },
+        std::plus<>());
+    block.each(1, [&](int64_t) {
+      double mean = 0;
+      with_type(loss_dtype, [&](auto zero) {
+        mean = static_cast<double>(load(*static_cast<const decltype(zero)*>(loss)));
+      });
+      sums[0] += mean * static_cast<double>(rows);
+      sums[sum_stride] += static_cast<double>(right);
+      sums[2 * sum_stride] += static_cast<double>(rows);
+    });
+  }
+};
+
+void add_score(Stream stream, const View& loss, const View& logits, const View& labels, const View& sums) {
+  require(loss.numel() == 1 && is_floating(loss.dtype) && logits.rank == 2 && logits.shape[1] > 0 &&
+              labels.rank == 1 && labels.dtype == DType::i64 && labels.shape[0] == logits.shape[0] &&
+              sums.rank == 1 && sums.shape[0] == 3 && sums.dtype == DType::f64,
+          "a score expects one loss, logits [rows, columns], i64 labels [rows] and f64 sums [3], found {} {} "
+          "losses, logits of {} dimensions, {} {} labels and {} {} sums",
+          loss.numel(), name_of(loss.dtype), logits.rank, labels.numel(), name_of(labels.dtype), sums.numel(),
+          name_of(sums.dtype));
+  dispatch_floating(logits.dtype, "score", [&](auto zero) {
+    using T = decltype(zero);
+    for_each_block<typename ScoreBody<T>::Shared>(
+        stream, 1,
+        ScoreBody<T>{loss.data, loss.dtype, static_cast<const T*>(logits.data), logits.shape[0],
+                     logits.shape[1], logits.stride[0], logits.stride[1],
+                     static_cast<const int64_t*>(labels.data), labels.stride[0],
+                     static_cast<double*>(sums.data), sums.stride[0]},
+        false);
   });
 }
 
@@ -142,6 +205,7 @@ void scatter_add_rows(Stream stream, const View& in, const View& index, const Vi
 
 void add_index(KernelTable& table) {
   table.argmax = argmax;
+  table.add_score = add_score;
   table.gather_rows = gather_rows;
   table.scatter_add_rows = scatter_add_rows;
 }

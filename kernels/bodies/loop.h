@@ -22,11 +22,11 @@ struct Loop {
 
   /// Adds the element offsets of position `index` in the space.
   HD void add_offsets(int64_t index, int64_t (&offset)[operands]) const {
-    for (int d = 0; d < rank; ++d) {
-      const int64_t coordinate = d + 1 < rank ? index % shape[d] : index;
-      if (d + 1 < rank) index /= shape[d];
-      for (int k = 0; k < operands; ++k) offset[k] += coordinate * stride[k][d];
-    }
+    // 64-bit division takes a GPU longer than moving an element.
+    if (on_cuda && count <= UINT32_MAX)
+      add_offsets_by(static_cast<uint32_t>(index), offset);
+    else
+      add_offsets_by(index, offset);
   }
 
   /// Appends an outermost dimension.
@@ -58,6 +58,21 @@ struct Loop {
   }
 
  private:
+  template <typename Index>
+  HD void add_offsets_by(Index index, int64_t (&offset)[operands]) const {
+    // Unrolled on CUDA, so that places in the arrays are constants: else every thread would copy them to
+    // memory.
+#ifdef __CUDA_ARCH__
+#pragma unroll
+#endif
+    for (int d = 0; d < max_rank; ++d) {
+      if (d >= rank) break;
+      const auto size = static_cast<Index>(shape[d]);
+      const Index coordinate = d + 1 < rank ? index % size : index;
+      if (d + 1 < rank) index /= size;
+      for (int k = 0; k < operands; ++k) offset[k] += static_cast<int64_t>(coordinate) * stride[k][d];
+    }
+  }
   bool before(int a, int b) const {
     for (int k = 0; k < operands; ++k) {
       const int64_t left = std::abs(stride[k][a]), right = std::abs(stride[k][b]);

@@ -12,6 +12,7 @@
 
 #ifdef __CUDACC__
 #include <thrust/system/cuda/execution_policy.h>
+#include <thrust/system_error.h>
 #else
 #include <omp.h>
 #include <thrust/system/omp/execution_policy.h>
@@ -38,8 +39,12 @@ void for_each_index(Stream stream, int64_t count, const Body& body, int64_t cost
   const thrust::counting_iterator<int64_t> first(0);
 #ifdef __CUDACC__
   static_cast<void>(cost);
-  thrust::for_each_n(thrust::cuda::par_nosync.on(static_cast<cudaStream_t>(stream.handle)), first, count,
-                     body);
+  try {
+    thrust::for_each_n(thrust::cuda::par_nosync.on(static_cast<cudaStream_t>(stream.handle)), first, count,
+                       body);
+  } catch (const thrust::system_error& error) {
+    fail("a loop over {} on {} failed: {}", count, to_string(stream.device), error.what());
+  }
 #else
   static_cast<void>(stream);
   const bool serial = count == 1 || count <= serial_elements / cost || omp_in_parallel() != 0;

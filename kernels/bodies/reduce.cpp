@@ -44,7 +44,9 @@ Plan make_plan(const View& in, const View& out) {
   const int64_t length = plan.reduced.count;
   const int64_t kept_stride = plan.kept.rank > 0 ? std::abs(plan.kept.stride[0][0]) : INT64_MAX;
   const int64_t reduced_stride = plan.reduced.rank > 0 ? std::abs(plan.reduced.stride[0][0]) : INT64_MAX;
-  plan.along_stretch = length >= block_lanes && reduced_stride < kept_stride;
+  // A GPU would leave most of itself idle where few outputs had a thread each.
+  const bool few_outputs = on_cuda && plan.kept.count <= 1024 && length >= 32;
+  plan.along_stretch = (length >= block_lanes || few_outputs) && reduced_stride < kept_stride;
   plan.chunk = std::max<int64_t>(plan.along_stretch ? 8192 : 64, (length + 1023) / 1024);
   plan.chunks = (length + plan.chunk - 1) / plan.chunk;
   return plan;
@@ -146,6 +148,39 @@ struct ColumnsBody {
   int64_t blocks;
 
   HD void operator()(int64_t index) const {
+    if constexpr (column_width == 1)
+      add_column(index);
+    else
+      add_columns(index);
+  }
+
+ private:
+  // One column a thread: what the next rows hold is under way while one is added.
+  HD void add_column(int64_t index) const {
+    const int64_t chunk = index / plan.kept.count, output = index % plan.kept.count;
+    int64_t offset[2] = {};
+    plan.kept.add_offsets(output, offset);
+    const T* from = in + offset[0];
+    const int64_t begin = chunk * plan.chunk;
+    const int64_t end = begin + plan.chunk < plan.reduced.count ? begin + plan.chunk : plan.reduced.count;
+    A total = Combine::identity;
+    if (plan.reduced.rank <= 1) {
+      const int64_t stride = plan.reduced.stride[0][0];
+#ifdef __CUDA_ARCH__
+#pragma unroll 8
+#endif
+      for (int64_t r = begin; r < end; ++r) total = combine(total, map(from[r * stride]));
+    } else {
+      for (int64_t r = begin; r < end; ++r) {
+        int64_t at[1] = {};
+        plan.reduced.add_offsets(r, at);
+        total = combine(total, map(from[at[0]]));
+      }
+    }
+    partial[chunk * plan.kept.count + output] = total;
+  }
+
+  HD void add_columns(int64_t index) const {
     const int64_t chunk = index / blocks, block = index % blocks;
     const int64_t column = block % blocks_per_row * column_width;
     const int64_t output = block / blocks_per_row * row + column;
@@ -191,6 +226,18 @@ struct JoinBody {
     A total = Combine::identity;
     for (int64_t chunk = 0; chunk < plan.chunks; ++chunk)
       total = combine(total, partial[chunk * plan.kept.count + output]);
+    put(output, total);
+  }
+  /// By a whole block, where there are many chunks.
+  HD void operator()(const Block& block, int64_t output, StretchLanes<A>& shared) const {
+    const A total = block.reduce(
+        plan.chunks, Combine::identity, shared.lanes,
+        [&](int64_t chunk) { return partial[chunk * plan.kept.count + output]; }, combine);
+    block.each(1, [&](int64_t) { put(output, total); });
+  }
+
+ private:
+  HD void put(int64_t output, A total) const {
     int64_t offset[2] = {};
     plan.kept.add_offsets(output, offset);
     with_type(out_dtype, [&](auto zero) {
@@ -220,8 +267,12 @@ void reduce_with(Stream stream, const View& in, const View& out) {
                    ColumnsBody<T, A, Combine, Map>{plan, from, partial, {}, {}, row, blocks_per_row, blocks},
                    std::min(plan.chunk, plan.reduced.count) * std::min(row, column_width));
   }
-  for_each_index(stream, outputs, JoinBody<A, Combine>{plan, partial, out.data, out.dtype, {}},
-                 std::max<int64_t>(plan.chunks, 1));
+  const JoinBody<A, Combine> join{plan, partial, out.data, out.dtype, {}};
+  constexpr int64_t many_chunks = 32;
+  if (on_cuda && plan.chunks > many_chunks)
+    for_each_block<StretchLanes<A>>(stream, outputs, join);
+  else
+    for_each_index(stream, outputs, join, std::max<int64_t>(plan.chunks, 1));
 }
 
 void reduce(Stream stream, ReduceOp op, const View& in, const View& out) {

@@ -17,9 +17,9 @@ constexpr size_t huge_page = size_t{2} << 20;
 void* raw_allocate(int, size_t bytes) {
   const auto pages = sysconf(_SC_PHYS_PAGES), page = sysconf(_SC_PAGESIZE);
   if (pages > 0 && bytes / static_cast<size_t>(page) > static_cast<size_t>(pages)) return nullptr;
-  const size_t alignment = bytes >= huge_page ? huge_page : 4096;
-  void* data = std::aligned_alloc(alignment, (bytes + alignment - 1) / alignment * alignment);
-  if (data != nullptr && bytes >= huge_page) madvise(data, bytes, MADV_HUGEPAGE);
+  void* data = nullptr;
+  if (posix_memalign(&data, bytes >= huge_page ? huge_page : 4096, bytes) != 0) return nullptr;
+  if (bytes >= huge_page) madvise(data, bytes, MADV_HUGEPAGE);
   return data;
 }
 

@@ -72,7 +72,8 @@ KernelTable make_recording_table() {
   table.copy_on_device = copy_on_device;
   table.synchronize = refuse_wait;
   write_down<&K::fill, &K::copy, &K::unary, &K::binary, &K::select, &K::axpy>(table);
-  write_down<&K::reduce, &K::argmax, &K::all_finite, &K::gather_rows, &K::scatter_add_rows>(table);
+  write_down<&K::reduce, &K::argmax, &K::add_score, &K::all_finite>(table);
+  write_down<&K::gather_rows, &K::scatter_add_rows>(table);
   write_down<&K::uniform, &K::normal, &K::bernoulli, &K::sgd, &K::adam, &K::convert_all>(table);
   write_down<&K::max_pool, &K::max_pool_backward, &K::average_pool, &K::average_pool_backward>(table);
   write_down<&K::batch_norm_training, &K::batch_norm_inference, &K::batch_norm_backward>(table);

@@ -31,10 +31,34 @@ void launch(Stream stream, int64_t blocks, const Body& body) {
   check_cuda(cudaGetLastError(), "batch norm kernel");
 }
 
-template <typename T, int width>
-SummedInput<T, width> input_of(const BatchNormForward& memory) {
+/// Calls body with the flag as a type: what a kernel does not do then costs it no register.
+template <typename Body>
+void with_flag(bool flag, const Body& body) {
+  flag ? body(std::true_type{}) : body(std::false_type{});
+}
+
+template <typename Body>
+void with_gate(Gate gate, const Body& body) {
+  if (gate == Gate::by_output) return body(std::integral_constant<Gate, Gate::by_output>{});
+  if (gate == Gate::by_input) return body(std::integral_constant<Gate, Gate::by_input>{});
+  body(std::integral_constant<Gate, Gate::open>{});
+}
+
+template <typename T, int width, bool adds>
+SummedInput<T, width, adds> input_of(const BatchNormForward& memory) {
   return {static_cast<const T*>(memory.in), static_cast<const T*>(memory.addend),
           static_cast<T*>(memory.sum)};
+}
+
+/// The last pass of training, the only one of inference.
+template <typename T, int width, bool adds>
+void normalise(Stream stream, const RowTiles& tiles, const SummedInput<T, width, adds>& input,
+               const Normalisation<ParameterOf<T>>& by, bool relu, const BatchNormForward& memory) {
+  with_flag(memory.residual != nullptr, [&](auto has_residual) {
+    launch(stream, tiles.blocks(),
+           NormaliseBody<T, width, adds, has_residual>{
+               tiles, input, by, static_cast<const T*>(memory.residual), relu, static_cast<T*>(memory.out)});
+  });
 }
 
 void batch_norm_training(Stream stream, const BatchNormShape& shape, const BatchNormForward& memory) {
@@ -43,25 +67,26 @@ void batch_norm_training(Stream stream, const BatchNormShape& shape, const Batch
            [&](auto zero, auto width) {
              using T = decltype(zero);
              using A = ParameterOf<T>;
-             const SummedInput<T, width> input = input_of<T, width>(memory);
-             const SummedInput<T, width> normalised{input.addend != nullptr ? input.sum : input.in, nullptr,
-                                                    nullptr};
              const RowTiles tiles = row_tiles(shape.rows, shape.channels, width);
              const Buffer partial(stream.device, sizeof(Moments<A>) * tiles.chunks * shape.channels);
              auto* moments = static_cast<Moments<A>*>(partial.data());
              auto* mean = static_cast<A*>(memory.saved_mean);
              auto* inverse_deviation = static_cast<A*>(memory.saved_inverse_deviation);
-             launch(stream, tiles.blocks(), MomentsBody<T, width>{tiles, input, moments});
+             with_flag(memory.addend != nullptr, [&](auto adds) {
+               launch(stream, tiles.blocks(),
+                      MomentsBody<T, width, adds>{tiles, input_of<T, width, adds>(memory), moments});
+             });
              launch(stream, finish_blocks(shape.channels),
                     FinishMomentsBody<A>{tiles, moments, static_cast<A>(shape.epsilon),
                                          static_cast<A>(shape.momentum), mean, inverse_deviation,
                                          static_cast<A*>(memory.running_mean),
                                          static_cast<A*>(memory.running_variance)});
-             launch(stream, tiles.blocks(),
-                    NormaliseBody<T, width>{
-                        tiles, normalised, mean, inverse_deviation, nullptr,
-                        static_cast<const A*>(memory.weight), static_cast<const A*>(memory.bias), A{0},
-                        static_cast<const T*>(memory.residual), shape.relu, static_cast<T*>(memory.out)});
+             const void* summed = memory.addend != nullptr ? memory.sum : memory.in;
+             normalise(stream, tiles,
+                       SummedInput<T, width, false>{static_cast<const T*>(summed), nullptr, nullptr},
+                       {mean, inverse_deviation, nullptr, static_cast<const A*>(memory.weight),
+                        static_cast<const A*>(memory.bias), A{0}},
+                       shape.relu, memory);
            });
 }
 
@@ -73,18 +98,22 @@ void batch_norm_inference(Stream stream, const BatchNormShape& shape, const Batc
     using T = decltype(zero);
     using A = ParameterOf<T>;
     const RowTiles tiles = row_tiles(shape.rows, shape.channels, width);
-    launch(stream, tiles.blocks(),
-           NormaliseBody<T, width>{
-               tiles, input_of<T, width>(memory), static_cast<const A*>(memory.running_mean), nullptr,
-               static_cast<const A*>(memory.running_variance), static_cast<const A*>(memory.weight),
-               static_cast<const A*>(memory.bias), static_cast<A>(shape.epsilon),
-               static_cast<const T*>(memory.residual), shape.relu, static_cast<T*>(memory.out)});
+    const Normalisation<A> by{static_cast<const A*>(memory.running_mean),
+                              nullptr,
+                              static_cast<const A*>(memory.running_variance),
+                              static_cast<const A*>(memory.weight),
+                              static_cast<const A*>(memory.bias),
+                              static_cast<A>(shape.epsilon)};
+    with_flag(memory.addend != nullptr, [&](auto adds) {
+      normalise(stream, tiles, input_of<T, width, adds>(memory), by, shape.relu, memory);
+    });
   });
 }
 
 void batch_norm_backward(Stream stream, const BatchNormShape& shape, const BatchNormBackward& memory) {
   if (shape.channels == 0) return;
   const bool by_output = memory.residual_gradient != nullptr;
+  const Gate gate = by_output ? Gate::by_output : shape.relu ? Gate::by_input : Gate::open;
   const void* read_out = by_output ? memory.out : nullptr;
   dispatch(shape,
            {memory.out_gradient, memory.in, read_out, memory.residual_gradient, memory.in_gradient_so_far,
@@ -98,28 +127,33 @@ void batch_norm_backward(Stream stream, const BatchNormShape& shape, const Batch
              const auto* inverse_deviation = static_cast<const A*>(memory.saved_inverse_deviation);
              auto* weight_gradient = static_cast<A*>(memory.weight_gradient);
              auto* bias_gradient = static_cast<A*>(memory.bias_gradient);
-             GradientInput<T, width> input{static_cast<const T*>(memory.out_gradient),
-                                           static_cast<const T*>(memory.in),
-                                           static_cast<const T*>(memory.out),
-                                           static_cast<const A*>(memory.saved_mean),
-                                           inverse_deviation,
-                                           static_cast<const A*>(memory.weight),
-                                           static_cast<const A*>(memory.bias),
-                                           by_output    ? Gate::by_output
-                                           : shape.relu ? Gate::by_input
-                                                        : Gate::open};
              auto* passed = static_cast<T*>(memory.residual_gradient);
-             launch(stream, tiles.blocks(), GradientSumsBody<T, width>{tiles, input, passed, sums});
+             const auto input = [&]<Gate by>(std::integral_constant<Gate, by>, const void* out_gradient) {
+               return GradientInput<T, width, by>{static_cast<const T*>(out_gradient),
+                                                  static_cast<const T*>(memory.in),
+                                                  static_cast<const T*>(memory.out),
+                                                  static_cast<const A*>(memory.saved_mean),
+                                                  inverse_deviation,
+                                                  static_cast<const A*>(memory.weight),
+                                                  static_cast<const A*>(memory.bias)};
+             };
+             with_gate(gate, [&](auto by) {
+               launch(stream, tiles.blocks(),
+                      GradientSumsBody<T, width, by>{tiles, input(by, memory.out_gradient), passed, sums});
+             });
              launch(stream, finish_blocks(shape.channels),
                     FinishGradientBody<A>{tiles, sums, inverse_deviation, weight_gradient, bias_gradient});
-             if (by_output) {
-               input.out_gradient = passed;
-               input.gate = Gate::open;
-             }
-             launch(stream, tiles.blocks(),
-                    InGradientBody<T, width>{tiles, input, weight_gradient, bias_gradient,
-                                             static_cast<const T*>(memory.in_gradient_so_far),
-                                             static_cast<T*>(memory.in_gradient)});
+             // What passed the output's gate needs no other.
+             with_flag(gate == Gate::by_input, [&](auto gated) {
+               constexpr auto by = std::integral_constant < Gate, gated ? Gate::by_input : Gate::open > {};
+               with_flag(memory.in_gradient_so_far != nullptr, [&](auto adds) {
+                 launch(stream, tiles.blocks(),
+                        InGradientBody<T, width, by, adds>{
+                            tiles, input(by, by_output ? passed : memory.out_gradient), weight_gradient,
+                            bias_gradient, static_cast<const T*>(memory.in_gradient_so_far),
+                            static_cast<T*>(memory.in_gradient)});
+               });
+             });
            });
 }
 

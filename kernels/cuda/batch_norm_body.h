@@ -22,12 +22,15 @@ struct Moments {
 
   /// Moments of both sets together (Chan, Golub, LeVeque 1979).
   HD void merge(const Moments& other) {
-    if (other.count == 0) return;
-    const A total = count + other.count, share = other.count / total;
+    const A total = count + other.count, share = other.count / (total > 0 ? total : 1);
+    merge(other, share);
+    count = total;
+  }
+  /// All but the count, with `share` the other's part of it.
+  HD void merge(const Moments& other, A share) {
     const A distance = other.mean - mean;
     mean += distance * share;
     square += other.square + distance * distance * count * share;
-    count = total;
   }
 };
 
@@ -41,67 +44,115 @@ struct SumPair {
   }
 };
 
-/// A matrix, or where there is an addend in + addend, which goes to `sum` unless that is null.
-template <typename T, int width>
+/// `width` values of a matrix or of a row of parameters.
+template <int width, typename T>
+HD Pack<T, width> read_pack(const T* from) {
+  return *reinterpret_cast<const Pack<T, width>*>(from);
+}
+
+/// Parameters of neighbouring channels, read before the rows are: from memory that rows are written to, as
+/// far as the compiler knows, they would be read again for every row.
+template <int width, typename A>
+struct Channels {
+  A value[width];
+
+  HD Channels(const A* parameters, int64_t channel) {
+    for (int c = 0; c < width; ++c) value[c] = parameters[channel + c];
+  }
+  HD A operator[](int c) const { return value[c]; }
+};
+
+/// Where the rows lie that a lane takes at once: `count` of `at_once`; the others stand for the last one, so
+/// that loads need no branch.
+template <int at_once, int width>
+struct RowGroup {
+  int64_t offset[at_once];
+  int count = 0;
+
+  HD RowGroup(const RowTiles& tiles, const LanePlace<width>& place, int64_t row) {
+    for (int u = 0; u < at_once; ++u) {
+      const int64_t next = row + u * tiles.slots;
+      const bool inside = next < place.row_end;
+      offset[u] = (inside ? next : row) * tiles.channels + place.channel;
+      count += inside ? 1 : 0;
+    }
+  }
+};
+
+/// A matrix, or with `adds` in + addend, which goes to `sum` unless that is null.
+template <typename T, int width, bool adds>
 struct SummedInput {
+  using A = ParameterOf<T>;
   const T *in, *addend;
   T* sum;
 
-  HD Pack<T, width> read(int64_t at) const {
-    using A = ParameterOf<T>;
-    auto value = *reinterpret_cast<const Pack<T, width>*>(in + at);
-    if (addend == nullptr) return value;
-    const auto other = *reinterpret_cast<const Pack<T, width>*>(addend + at);
-    for (int c = 0; c < width; ++c)
-      value.value[c] = static_cast<T>(static_cast<A>(value.value[c]) + static_cast<A>(other.value[c]));
-    if (sum != nullptr) *reinterpret_cast<Pack<T, width>*>(sum + at) = value;
+  struct Read {
+    Pack<T, width> value, other;
+  };
+  HD Read read(int64_t at) const {
+    Read read{read_pack<width>(in + at), {}};
+    if constexpr (adds) read.other = read_pack<width>(addend + at);
+    return read;
+  }
+  /// The sum, rounded to T as it is stored.
+  HD A value(const Read& read, int c) const {
+    const auto value = static_cast<A>(read.value[c]);
+    if constexpr (adds) return static_cast<A>(static_cast<T>(value + static_cast<A>(read.other[c])));
     return value;
+  }
+  HD void keep(const Read& read, int64_t at) const {
+    if constexpr (adds) {
+      if (sum == nullptr) return;
+      Pack<T, width> stored;
+      for (int c = 0; c < width; ++c) stored.set(c, static_cast<T>(value(read, c)));
+      *reinterpret_cast<Pack<T, width>*>(sum + at) = stored;
+    }
   }
 };
 
 /// Partial moments of every channel in every chunk: out[chunk · channels + channel].
-template <typename T, int width>
+template <typename T, int width, bool adds>
 struct MomentsBody {
   using A = ParameterOf<T>;
   struct Shared {
     Moments<A> entry[block_lanes * width];
   };
   RowTiles tiles;
-  SummedInput<T, width> input;
+  SummedInput<T, width, adds> input;
   Moments<A>* out;
 
   HD void operator()(const Block& block, int64_t index, Shared& shared) const {
     block.each(block_lanes, [&](int64_t lane) {
       const LanePlace<width> place(tiles, index, lane);
       Moments<A> moments[width];
-      for (int64_t row = place.row; place.active && row < place.row_end; row += rows_at_once * tiles.slots)
-        add_rows(place, row, moments);
+      if (place.active)
+        for (int64_t row = place.row; row < place.row_end; row += rows_at_once * tiles.slots)
+          add_rows(RowGroup<rows_at_once, width>(tiles, place, row), moments);
       for (int c = 0; c < width; ++c) shared.entry[lane * width + c] = moments[c];
     });
     merge_slots<width>(block, index, tiles, shared.entry, out);
   }
 
  private:
-  /// Exact moments of the next few rows, merged: a mean far from zero costs no precision.
-  HD void add_rows(const LanePlace<width>& place, int64_t row, Moments<A> (&moments)[width]) const {
-    Pack<T, width> loaded[rows_at_once] = {};
-    int count = 0;
+  /// Exact moments of the next few rows, merged: a mean far from zero costs no precision. All channels have
+  /// the same count, so that two divisions serve them all.
+  HD void add_rows(const RowGroup<rows_at_once, width>& rows, Moments<A> (&moments)[width]) const {
+    typename SummedInput<T, width, adds>::Read read[rows_at_once];
+    for (int u = 0; u < rows_at_once; ++u) read[u] = input.read(rows.offset[u]);
     for (int u = 0; u < rows_at_once; ++u)
-      if (row + u * tiles.slots < place.row_end) {
-        loaded[u] = input.read((row + u * tiles.slots) * tiles.channels + place.channel);
-        ++count;
-      }
+      if (u < rows.count) input.keep(read[u], rows.offset[u]);
+    const A few = static_cast<A>(rows.count), inverse = 1 / few;
+    const A total = moments[0].count + few, share = few / total;
     for (int c = 0; c < width; ++c) {
-      Moments<A> few{static_cast<A>(count), 0, 0};
-      for (int u = 0; u < rows_at_once; ++u)
-        if (u < count) few.mean += static_cast<A>(loaded[u].value[c]);
-      few.mean /= few.count;
-      for (int u = 0; u < rows_at_once; ++u)
-        if (u < count) {
-          const A distance = static_cast<A>(loaded[u].value[c]) - few.mean;
-          few.square += distance * distance;
-        }
-      moments[c].merge(few);
+      Moments<A> own{few, 0, 0};
+      for (int u = 0; u < rows_at_once; ++u) own.mean += u < rows.count ? input.value(read[u], c) : A{0};
+      own.mean *= inverse;
+      for (int u = 0; u < rows_at_once; ++u) {
+        const A distance = input.value(read[u], c) - own.mean;
+        own.square += u < rows.count ? distance * distance : A{0};
+      }
+      moments[c].merge(own, share);
+      moments[c].count = total;
     }
   }
 };
@@ -130,16 +181,24 @@ struct FinishMomentsBody {
   }
 };
 
-/// out = (input - mean) · weight · inverse_deviation + bias + residual (unless null), then ReLU. The
-/// deviation comes from `variance` where that is given (inference). `out` may be the input.
-template <typename T, int width>
+/// What a normalised value is made with.
+template <typename A>
+struct Normalisation {
+  const A *mean, *inverse_deviation;  ///< of the batch
+  const A* variance;                  ///< or, unless null, what the deviation comes from (inference)
+  const A *weight, *bias;
+  A epsilon;
+};
+
+/// out = (input - mean) · weight · inverse_deviation + bias + residual (where there is one), then ReLU. `out`
+/// may be the input.
+template <typename T, int width, bool adds, bool has_residual>
 struct NormaliseBody {
   using A = ParameterOf<T>;
   struct Shared {};
   RowTiles tiles;
-  SummedInput<T, width> input;
-  const A *mean, *inverse_deviation, *variance, *weight, *bias;
-  A epsilon;
+  SummedInput<T, width, adds> input;
+  Normalisation<A> by;
   const T* residual;
   bool relu;
   T* out;
@@ -148,38 +207,37 @@ struct NormaliseBody {
     block.each(block_lanes, [&](int64_t lane) {
       const LanePlace<width> place(tiles, index, lane);
       if (!place.active) return;
-      A centre[width], scale[width], shift[width];
-      for (int c = 0; c < width; ++c) {
-        const int64_t channel = place.channel + c;
-        centre[c] = mean[channel];
-        scale[c] = weight[channel] *
-                   (variance ? 1 / std::sqrt(variance[channel] + epsilon) : inverse_deviation[channel]);
-        shift[c] = bias[channel];
-      }
+      const Channels<width, A> centre(by.mean, place.channel), shift(by.bias, place.channel);
+      Channels<width, A> scale(by.variance ? by.variance : by.inverse_deviation, place.channel);
+      const Channels<width, A> weight(by.weight, place.channel);
+      if (by.variance)
+        for (int c = 0; c < width; ++c) scale.value[c] = 1 / std::sqrt(scale[c] + by.epsilon);
+      for (int c = 0; c < width; ++c) scale.value[c] *= weight[c];
       for (int64_t row = place.row; row < place.row_end; row += rows_at_once * tiles.slots) {
-        Pack<T, width> pack[rows_at_once] = {}, added[rows_at_once] = {};
-        for (int u = 0; u < rows_at_once; ++u)
-          if (row + u * tiles.slots < place.row_end) {
-            pack[u] = input.read(offset(place, row, u));
-            if (residual)
-              added[u] = *reinterpret_cast<const Pack<T, width>*>(residual + offset(place, row, u));
-          }
+        const RowGroup<rows_at_once, width> rows(tiles, place, row);
+        typename SummedInput<T, width, adds>::Read read[rows_at_once];
+        Pack<T, width> added[rows_at_once];
         for (int u = 0; u < rows_at_once; ++u) {
-          if (row + u * tiles.slots >= place.row_end) break;
+          read[u] = input.read(rows.offset[u]);
+          if constexpr (has_residual) added[u] = read_pack<width>(residual + rows.offset[u]);
+        }
+        // Else, with an addend in bf16, what was read would lie in memory.
+#ifdef __CUDA_ARCH__
+#pragma unroll
+#endif
+        for (int u = 0; u < rows_at_once; ++u) {
+          if (u >= rows.count) continue;
+          input.keep(read[u], rows.offset[u]);
+          Pack<T, width> result;
           for (int c = 0; c < width; ++c) {
-            A value = (static_cast<A>(pack[u].value[c]) - centre[c]) * scale[c] + shift[c];
-            if (residual) value += static_cast<A>(added[u].value[c]);
-            pack[u].value[c] = static_cast<T>(relu && value < 0 ? A{0} : value);
+            A value = (input.value(read[u], c) - centre[c]) * scale[c] + shift[c];
+            if constexpr (has_residual) value += static_cast<A>(added[u][c]);
+            result.set(c, static_cast<T>(relu && value < 0 ? A{0} : value));
           }
-          *reinterpret_cast<Pack<T, width>*>(out + offset(place, row, u)) = pack[u];
+          *reinterpret_cast<Pack<T, width>*>(out + rows.offset[u]) = result;
         }
       }
     });
-  }
-
- private:
-  HD int64_t offset(const LanePlace<width>& place, int64_t row, int u) const {
-    return (row + u * tiles.slots) * tiles.channels + place.channel;
   }
 };
 
@@ -187,40 +245,60 @@ struct NormaliseBody {
 /// normalised value tells, or the output where a residual was added.
 enum class Gate : uint8_t { open, by_input, by_output };
 
+/// Rows of both gradient passes that a lane reads at once: of each it reads two or three matrices.
+inline constexpr int gradient_rows_at_once = 2;
+
 /// What both gradient passes read: the gradient behind the gate and the distance from the mean.
-template <typename T, int width>
+template <typename T, int width, Gate gate>
 struct GradientInput {
   using A = ParameterOf<T>;
   const T *out_gradient, *in, *out;
   const A *mean, *inverse_deviation, *weight, *bias;
-  Gate gate;
 
-  HD void load(int64_t offset, int64_t channel, A (&gradient)[width], A (&distance)[width]) const {
-    using P = Pack<T, width>;
-    const P from = *reinterpret_cast<const P*>(out_gradient + offset);
-    const P value = *reinterpret_cast<const P*>(in + offset);
-    P result{};
-    if (gate == Gate::by_output) result = *reinterpret_cast<const P*>(out + offset);
-    for (int c = 0; c < width; ++c) {
-      distance[c] = static_cast<A>(value.value[c]) - mean[channel + c];
-      const A scale = weight[channel + c] * inverse_deviation[channel + c];
-      const A output =
-          gate == Gate::by_output ? static_cast<A>(result.value[c]) : distance[c] * scale + bias[channel + c];
-      gradient[c] = gate == Gate::open || output > 0 ? static_cast<A>(from.value[c]) : A{0};
-    }
+  struct Parameters {
+    Channels<width, A> mean, scale, bias;
+  };
+  HD Parameters parameters(int64_t channel) const {
+    Parameters own{{mean, channel}, {weight, channel}, {bias, channel}};
+    const Channels<width, A> inverse(inverse_deviation, channel);
+    for (int c = 0; c < width; ++c) own.scale.value[c] *= inverse[c];
+    return own;
+  }
+
+  struct Read {
+    Pack<T, width> gradient, value, result;
+  };
+  HD Read read(int64_t offset) const {
+    Read read{read_pack<width>(out_gradient + offset), read_pack<width>(in + offset), {}};
+    if constexpr (gate == Gate::by_output) read.result = read_pack<width>(out + offset);
+    return read;
+  }
+  HD A distance(const Read& read, const Parameters& own, int c) const {
+    return static_cast<A>(read.value[c]) - own.mean[c];
+  }
+  HD A gradient(const Read& read, const Parameters& own, int c) const {
+    const auto from = static_cast<A>(read.gradient[c]);
+    if constexpr (gate == Gate::open) return from;
+    A output;
+    if constexpr (gate == Gate::by_output)
+      output = static_cast<A>(read.result[c]);
+    else
+      output = distance(read, own, c) * own.scale[c] + own.bias[c];
+    return output > 0 ? from : A{0};
   }
 };
 
-/// Partial sums of the gradient, and of the gradient times the distance from the mean. The gradient behind
-/// the gate goes to `passed` unless that is null.
-template <typename T, int width>
+/// Partial sums of the gradient, and of the gradient times the distance from the mean. Where the output is
+/// the gate, the gradient behind it goes to `passed`.
+template <typename T, int width, Gate gate>
 struct GradientSumsBody {
   using A = ParameterOf<T>;
+  using Input = GradientInput<T, width, gate>;
   struct Shared {
     SumPair<A> entry[block_lanes * width];
   };
   RowTiles tiles;
-  GradientInput<T, width> input;
+  Input input;
   T* passed;
   SumPair<A>* out;
 
@@ -228,20 +306,32 @@ struct GradientSumsBody {
     block.each(block_lanes, [&](int64_t lane) {
       const LanePlace<width> place(tiles, index, lane);
       SumPair<A> sums[width];
-      for (int64_t row = place.row; place.active && row < place.row_end; row += tiles.slots) {
-        const int64_t offset = row * tiles.channels + place.channel;
-        A gradient[width], distance[width];
-        input.load(offset, place.channel, gradient, distance);
-        Pack<T, width> behind;
-        for (int c = 0; c < width; ++c) {
-          sums[c].merge({gradient[c], gradient[c] * distance[c]});
-          behind.value[c] = static_cast<T>(gradient[c]);
+      if (place.active) {
+        const typename Input::Parameters own = input.parameters(place.channel);
+        constexpr int at_once = gradient_rows_at_once;
+        for (int64_t row = place.row; row < place.row_end; row += at_once * tiles.slots) {
+          const RowGroup<at_once, width> rows(tiles, place, row);
+          typename Input::Read read[at_once];
+          for (int u = 0; u < at_once; ++u) read[u] = input.read(rows.offset[u]);
+          for (int u = 0; u < at_once; ++u)
+            if (u < rows.count) add_row(read[u], own, rows.offset[u], sums);
         }
-        if (passed) *reinterpret_cast<Pack<T, width>*>(passed + offset) = behind;
       }
       for (int c = 0; c < width; ++c) shared.entry[lane * width + c] = sums[c];
     });
     merge_slots<width>(block, index, tiles, shared.entry, out);
+  }
+
+ private:
+  HD void add_row(const typename Input::Read& read, const typename Input::Parameters& own, int64_t offset,
+                  SumPair<A> (&sums)[width]) const {
+    Pack<T, width> behind;
+    for (int c = 0; c < width; ++c) {
+      const A gradient = input.gradient(read, own, c);
+      sums[c].merge({gradient, gradient * input.distance(read, own, c)});
+      if constexpr (gate == Gate::by_output) behind.set(c, static_cast<T>(gradient));
+    }
+    if constexpr (gate == Gate::by_output) *reinterpret_cast<Pack<T, width>*>(passed + offset) = behind;
   }
 };
 
@@ -263,14 +353,15 @@ struct FinishGradientBody {
   }
 };
 
-/// in_gradient = weight · inverse_deviation · (g − mean of g − x̂ · mean of g x̂) + so_far (unless null), with
-/// the means read off the parameters' gradients. `in_gradient` may be `out_gradient` or `so_far`.
-template <typename T, int width>
+/// in_gradient = weight · inverse_deviation · (g − mean of g − x̂ · mean of g x̂) + so_far (where there is
+/// one), with the means read off the parameters' gradients. `in_gradient` may be `out_gradient` or `so_far`.
+template <typename T, int width, Gate gate, bool adds>
 struct InGradientBody {
   using A = ParameterOf<T>;
+  using Input = GradientInput<T, width, gate>;
   struct Shared {};
   RowTiles tiles;
-  GradientInput<T, width> input;
+  Input input;
   const A *weight_gradient, *bias_gradient;
   const T* so_far;
   T* in_gradient;
@@ -279,24 +370,34 @@ struct InGradientBody {
     block.each(block_lanes, [&](int64_t lane) {
       const LanePlace<width> place(tiles, index, lane);
       if (!place.active) return;
-      A scale[width], mean_gradient[width], slope[width];
+      const typename Input::Parameters own = input.parameters(place.channel);
+      Channels<width, A> mean_gradient(bias_gradient, place.channel), slope(weight_gradient, place.channel);
+      const Channels<width, A> inverse(input.inverse_deviation, place.channel);
+      const A share = 1 / static_cast<A>(tiles.rows);
       for (int c = 0; c < width; ++c) {
-        const int64_t channel = place.channel + c;
-        scale[c] = input.weight[channel] * input.inverse_deviation[channel];
-        mean_gradient[c] = bias_gradient[channel] / static_cast<A>(tiles.rows);
-        slope[c] = weight_gradient[channel] / static_cast<A>(tiles.rows) * input.inverse_deviation[channel];
+        mean_gradient.value[c] *= share;
+        slope.value[c] *= share * inverse[c];
       }
-      for (int64_t row = place.row; row < place.row_end; row += tiles.slots) {
-        const int64_t offset = row * tiles.channels + place.channel;
-        A gradient[width], distance[width];
-        input.load(offset, place.channel, gradient, distance);
-        Pack<T, width> result{}, before{};
-        if (so_far) before = *reinterpret_cast<const Pack<T, width>*>(so_far + offset);
-        for (int c = 0; c < width; ++c)
-          result.value[c] =
-              static_cast<T>(scale[c] * (gradient[c] - mean_gradient[c] - distance[c] * slope[c]) +
-                             static_cast<A>(before.value[c]));
-        *reinterpret_cast<Pack<T, width>*>(in_gradient + offset) = result;
+      constexpr int at_once = gradient_rows_at_once;
+      for (int64_t row = place.row; row < place.row_end; row += at_once * tiles.slots) {
+        const RowGroup<at_once, width> rows(tiles, place, row);
+        typename Input::Read read[at_once];
+        Pack<T, width> before[at_once];
+        for (int u = 0; u < at_once; ++u) {
+          read[u] = input.read(rows.offset[u]);
+          if constexpr (adds) before[u] = read_pack<width>(so_far + rows.offset[u]);
+        }
+        for (int u = 0; u < at_once; ++u) {
+          if (u >= rows.count) continue;
+          Pack<T, width> result;
+          for (int c = 0; c < width; ++c) {
+            const A towards = input.gradient(read[u], own, c) - mean_gradient[c];
+            A value = own.scale[c] * (towards - input.distance(read[u], own, c) * slope[c]);
+            if constexpr (adds) value += static_cast<A>(before[u][c]);
+            result.set(c, static_cast<T>(value));
+          }
+          *reinterpret_cast<Pack<T, width>*>(in_gradient + rows.offset[u]) = result;
+        }
       }
     });
   }

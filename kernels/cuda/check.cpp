@@ -2,7 +2,6 @@
 #include "kernels/cuda/check.h"
 
 #include <array>
-#include <string>
 
 #include "kernels/error.h"
 
@@ -24,12 +23,16 @@ void check_cuda(cudaError_t status, std::string_view call, std::source_location 
   fail_at(call, fmt::format("{}, {}", cudaGetErrorName(status), cudaGetErrorString(status)), where);
 }
 
+std::string last_cudnn_error() {
+  std::array<char, 512> detail{};
+  cudnnGetLastErrorString(detail.data(), detail.size());
+  return detail.data();
+}
+
 void check_cudnn(cudnnStatus_t status, std::string_view call, std::source_location where) {
   if (status == CUDNN_STATUS_SUCCESS) [[likely]]
     return;
-  std::array<char, 512> detail{};
-  cudnnGetLastErrorString(detail.data(), detail.size());
-  fail_at(call, fmt::format("{} {}", cudnnGetErrorString(status), detail.data()), where);
+  fail_at(call, fmt::format("{} {}", cudnnGetErrorString(status), last_cudnn_error()), where);
 }
 
 void check_cublas(cublasStatus_t status, std::string_view call, std::source_location where) {

@@ -198,7 +198,8 @@ bool is_allowed(const EngineNotes& notes, const ConvPlanKey& key) {
 
 ConvPlan::ConvPlan(const ConvPlanKey& key, const PlanTarget& target) {
   const Descriptor graph = operation_graph(key, target);
-  int refused = 0;
+  int refused = 0, failed = 0;
+  std::string reason;
   for (const auto mode : {CUDNN_HEUR_MODE_A, CUDNN_HEUR_MODE_FALLBACK}) {
     for (const Descriptor& config : proposals(graph, mode, target)) {
       const auto engines =
@@ -212,7 +213,12 @@ ConvPlan::ConvPlan(const ConvPlanKey& key, const PlanTarget& target) {
       if (target.handle) plan.set(CUDNN_ATTR_EXECUTION_PLAN_HANDLE, target.handle);
       if (target.device_properties) plan.set(CUDNN_ATTR_EXECUTION_PLAN_DEVICEPROP, *target.device_properties);
       plan.set(CUDNN_ATTR_EXECUTION_PLAN_ENGINE_CONFIG, config);
-      if (!plan.try_finalize()) continue;
+      // An engine that cannot be built here, for whatever reason, says nothing about the next one.
+      if (!plan.try_finalize()) {
+        reason = last_cudnn_error();
+        ++failed;
+        continue;
+      }
       workspace_bytes_ =
           static_cast<size_t>(plan.get<int64_t>(CUDNN_ATTR_EXECUTION_PLAN_WORKSPACE_SIZE, 1).at(0));
       engine_ = engines.at(0).get<int64_t>(CUDNN_ATTR_ENGINE_GLOBAL_INDEX, 1).at(0);
@@ -223,9 +229,11 @@ ConvPlan::ConvPlan(const ConvPlanKey& key, const PlanTarget& target) {
   const ConvShape& s = key.shape;
   fail(
       "cuDNN has no engine for convolution {} of {} [{}, {}, {}, {}] with {} {}x{} filters, stride {}, "
-      "padding {}, dilation {}, groups {} ({} proposals were nondeterministic or less precise than asked)",
+      "padding {}, dilation {}, groups {} ({} proposals were nondeterministic or less precise than asked, {} "
+      "could not be built{}{})",
       name_of(key.pass), dw::name_of(s.dtype), s.batch, s.in_channels, s.in_height, s.in_width,
-      s.out_channels, s.kernel_height, s.kernel_width, s.stride, s.padding, s.dilation, s.groups, refused);
+      s.out_channels, s.kernel_height, s.kernel_width, s.stride, s.padding, s.dilation, s.groups, refused,
+      failed, reason.empty() ? "" : ": ", reason);
 }
 
 void ConvPlan::execute(cudnnHandle_t handle, void* in, void* weight, void* out, void* workspace) const {

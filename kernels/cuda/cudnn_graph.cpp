@@ -6,15 +6,6 @@
 #include "kernels/cuda/check.h"
 
 namespace dw::cuda_backend {
-namespace {
-
-/// cuDNN's NOT_SUPPORTED family: a normal answer to a configuration, not a mistake of ours.
-bool is_unsupported(cudnnStatus_t status) {
-  return status >= 3000 && status < 4000;
-}
-
-}  // namespace
-
 Descriptor::Descriptor(cudnnBackendDescriptorType_t type) {
   check_cudnn(cudnnBackendCreateDescriptor(type, &handle_), "cudnnBackendCreateDescriptor");
 }
@@ -28,10 +19,7 @@ void Descriptor::finalize() {
 }
 
 bool Descriptor::try_finalize() {
-  const cudnnStatus_t status = cudnnBackendFinalize(handle_);
-  if (is_unsupported(status)) return false;
-  check_cudnn(status, "cudnnBackendFinalize");
-  return true;
+  return cudnnBackendFinalize(handle_) == CUDNN_STATUS_SUCCESS;
 }
 
 std::vector<Descriptor> Descriptor::get_descriptors(cudnnBackendAttributeName_t name,

@@ -70,7 +70,7 @@ class Descriptor {
 
   /// Errors: Error with cuDNN's own explanation.
   void finalize();
-  /// False where cuDNN answers that it does not support what is described; Error for anything else.
+  /// False where cuDNN cannot build what is described; last_cudnn_error() says why.
   bool try_finalize();
 
   /// The values of an attribute, at most `capacity` of them.

@@ -27,10 +27,11 @@ void* raw_allocate(int device, size_t bytes) {
   return data;
 }
 
-/// Called from destructors, also while the process ends and the driver is gone: nothing to do about a
-/// failure.
+/// Waits for the work that may still use it: cudaFree does not promise to. Called from destructors, also
+/// while the process ends and the driver is gone: nothing to do about a failure.
 void raw_release(int device, void* data) {
   cudaSetDevice(device);
+  cudaDeviceSynchronize();
   cudaFree(data);
   static_cast<void>(cudaGetLastError());
 }

@@ -1,19 +1,47 @@
 // How blocks of the block executor divide a channels-last [rows, channels] matrix, and reduce over its rows
 // in an order that depends on the shape alone: lanes to entries of shared memory, these to one entry a
-// channel and chunk of rows, and chunks to one entry a channel. An entry has `void merge(const Entry&)`.
+// channel and chunk of rows, and chunks to one entry a channel. An entry has `void merge(const Entry&)`, to
+// which one of no values, as it is made, adds nothing.
 #pragma once
 
 #include <algorithm>
+#include <bit>
 #include <cstdint>
+#include <type_traits>
 
 #include "kernels/block.h"
 
 namespace dw::DEEPWATER_BACKEND {
 
-/// `width` neighbouring channels, read and written as one word.
+/// `width` neighbouring channels, read and written as one word of up to 16 bytes. It stays as it was read
+/// until a channel is asked for: taken apart at once, a load would be waited for before the next one starts.
 template <typename T, int width>
 struct alignas(sizeof(T) * width) Pack {
-  T value[width];
+  using Word = std::conditional_t<sizeof(T) * width % 4 == 0, uint32_t, uint16_t>;
+  static constexpr int words = static_cast<int>(sizeof(T) * width / sizeof(Word));
+  Word word[words];
+
+  HD T operator[](int c) const {
+    if constexpr (sizeof(T) == 8)
+      return std::bit_cast<T>(word[2 * c] | static_cast<uint64_t>(word[2 * c + 1]) << 32);
+    else if constexpr (sizeof(T) == sizeof(Word))
+      return std::bit_cast<T>(word[c]);
+    else
+      return std::bit_cast<T>(static_cast<uint16_t>(word[c / 2] >> (c % 2 * 16)));
+  }
+  /// Channels are set in order.
+  HD void set(int c, T value) {
+    if constexpr (sizeof(T) == 8) {
+      const auto bits = std::bit_cast<uint64_t>(value);
+      word[2 * c] = static_cast<Word>(bits);
+      word[2 * c + 1] = static_cast<Word>(bits >> 32);
+    } else if constexpr (sizeof(T) == sizeof(Word)) {
+      word[c] = std::bit_cast<Word>(value);
+    } else {
+      const auto bits = static_cast<Word>(std::bit_cast<uint16_t>(value));
+      word[c / 2] = c % 2 == 0 ? bits : static_cast<Word>(word[c / 2] | bits << 16);
+    }
+  }
 };
 
 /// How blocks divide the matrix. A row is cut into tiles of `tile_packs` packs, the rows into chunks; a block
@@ -33,8 +61,9 @@ struct RowTiles {
 /// Rows that a lane reads before it computes, so that loads overlap.
 inline constexpr int rows_at_once = 4;
 
-/// Tiles as wide as keeps nine lanes in ten at work, then chunks for about `block_goal` blocks in all.
-inline RowTiles row_tiles(int64_t rows, int64_t channels, int width, int64_t block_goal = 512) {
+/// Tiles as wide as keeps nine lanes in ten at work, then chunks for about `block_goal` blocks in all: eight
+/// for each processor of an H100 or H200.
+inline RowTiles row_tiles(int64_t rows, int64_t channels, int width, int64_t block_goal = 1056) {
   const auto divide_up = [](int64_t a, int64_t b) { return (a + b - 1) / b; };
   RowTiles t{.rows = rows, .channels = channels};
   const int64_t packs = channels / width;
@@ -91,8 +120,9 @@ HD void merge_slots(const Block& block, int64_t index, const RowTiles& tiles, En
   });
 }
 
-/// Channels that a block of finish_chunks() finishes, and the lanes that share one channel.
-inline constexpr int finish_channels = 8, finish_parts = block_lanes / finish_channels;
+/// Channels that a block of finish_chunks() finishes, and the lanes that share one channel: many, for what a
+/// lane does one after the other is the time of it all.
+inline constexpr int finish_channels = 2, finish_parts = block_lanes / finish_channels;
 
 inline int64_t finish_blocks(int64_t channels) {
   return (channels + finish_channels - 1) / finish_channels;
@@ -104,10 +134,16 @@ HD void finish_chunks(const Block& block, int64_t index, Entry* shared, const Ro
                       const Entry* partial, const Finish& finish) {
   block.each(block_lanes, [&](int64_t lane) {
     const int64_t channel = index * finish_channels + lane % finish_channels;
+    constexpr int at_once = 4;
     Entry entry;
     for (int64_t chunk = lane / finish_channels; channel < tiles.channels && chunk < tiles.chunks;
-         chunk += finish_parts)
-      entry.merge(partial[chunk * tiles.channels + channel]);
+         chunk += at_once * finish_parts) {
+      Entry read[at_once];
+      for (int u = 0; u < at_once; ++u)
+        if (chunk + u * finish_parts < tiles.chunks)
+          read[u] = partial[(chunk + u * finish_parts) * tiles.channels + channel];
+      for (int u = 0; u < at_once; ++u) entry.merge(read[u]);
+    }
     shared[lane] = entry;
   });
   merge_groups(block, shared, finish_parts, finish_channels);

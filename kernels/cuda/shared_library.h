@@ -15,18 +15,21 @@ class SharedLibrary {
   SharedLibrary(std::string name, std::string file);
 
   bool found() const { return handle_ != nullptr; }
+  /// The file that was opened; empty where none was.
+  std::filesystem::path path() const;
 
-  /// A function's address. Errors: the library was not found, naming where it was looked for and how to get
-  /// it; or it is too old to have the function.
+  /// A function's address. Errors: the library was not found, naming where it was looked for, which files did
+  /// not load and how to get it; or it is too old to have the function.
   void* address(const char* function) const;
 
  private:
-  std::string name_, file_;
+  std::string name_, file_, unusable_;
   void* handle_ = nullptr;
 };
 
 /// The folders of CUDA libraries on this machine: of the toolkit ($CUDA_HOME, /usr/local/cuda), then of pip's
-/// nvidia-* wheels beside every python3 on the PATH, in $VIRTUAL_ENV, $CONDA_PREFIX and ~/.local.
+/// nvidia-* wheels beside every python3 on the PATH and what it links to, in $VIRTUAL_ENV, $CONDA_PREFIX and
+/// ~/.local.
 std::vector<std::filesystem::path> cuda_library_folders();
 
 /// The libraries that this program calls, opened at first use.

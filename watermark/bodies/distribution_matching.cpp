@@ -172,7 +172,13 @@ struct MatchingBody {
         add);
   }
 
+  // Where there are few weights, some blocks have only bits and knots to do.
+  HD bool has_stretches(const CrewBlock& block) const {
+    return block.begin(a.stretch_count) < block.end(a.stretch_count);
+  }
+
   HD void count_in_block(const CrewBlock& block, Shared& shared) const {
+    if (!has_stretches(block)) return;
     const int64_t bins = a.bits * histogram_bins;
     const auto clear = [&] { block.each(bins, [&](int64_t i) { shared.bins[i] = 0; }); };
     clear();
@@ -254,6 +260,7 @@ struct MatchingBody {
   }
 
   HD void pull_by_table(const CrewBlock& block, Shared& shared) const {
+    if (!has_stretches(block)) return;
     block.each(a.bits * histogram_bins,
                [&](int64_t i) { shared.pulls[i] = pull_at(a, static_cast<int32_t>(i)); });
     const float* pulls = shared.pulls;
@@ -264,6 +271,11 @@ struct MatchingBody {
     const MatchingArguments arguments = a;
     pull(block, shared, [=](int32_t entry) { return pull_at(arguments, entry); });
   }
+
+  struct Pulled {
+    float gradient;
+    uint16_t carrier;
+  };
 
   template <typename PullAt>
   HD void pull(const CrewBlock& block, Shared& shared, const PullAt& pull_at_entry) const {
@@ -276,7 +288,12 @@ struct MatchingBody {
               stretch.count,
               [=](int64_t i) { return entry_of(aligned(weight[i] * steps, carrier[i]), bit_of(carrier[i])); },
               pull_at_entry,
-              [=](int64_t i, int32_t, float pull) { gradient[i] += scale * aligned(pull, carrier[i]); });
+              [=](int64_t i) {
+                return Pulled{gradient[i], carrier[i]};
+              },
+              [=](int64_t i, float pull, const Pulled& before) {
+                gradient[i] = before.gradient + scale * aligned(pull, before.carrier);
+              });
         });
   }
 };
