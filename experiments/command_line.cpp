@@ -167,6 +167,7 @@ Environment describe_environment() {
   environment.cpu = cpu_model();
   environment.cores = std::max(1U, std::thread::hardware_concurrency());
   environment.threads = static_cast<unsigned>(omp_get_max_threads());
+  environment.gpu = gpu_description();
 #if defined(__clang__)
   environment.compiler = fmt::format("clang {}.{}", __clang_major__, __clang_minor__);
 #else
@@ -179,11 +180,14 @@ Environment describe_environment() {
 }
 
 std::vector<std::pair<std::string, std::string>> environment_rows(const Environment& environment) {
-  return {{"Processor", fmt::format("{}, {} cores, {} threads used", environment.cpu, environment.cores,
-                                    environment.threads)},
-          {"Compiler", environment.compiler},
-          {"Version", fmt::format("{}, commit {}", environment.version, environment.commit)},
-          {"Date", environment.date}};
+  std::vector<std::pair<std::string, std::string>> rows{
+      {"Processor", fmt::format("{}, {} cores, {} threads used", environment.cpu, environment.cores,
+                                environment.threads)}};
+  if (!environment.gpu.empty()) rows.emplace_back("GPU", environment.gpu);
+  rows.emplace_back("Compiler", environment.compiler);
+  rows.emplace_back("Version", fmt::format("{}, commit {}", environment.version, environment.commit));
+  rows.emplace_back("Date", environment.date);
+  return rows;
 }
 
 }  // namespace dw

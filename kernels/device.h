@@ -33,6 +33,10 @@ Device parse_device(std::string_view text);
 /// throws.
 int cuda_device_count();
 
+/// The first of them with what it is driven by: "NVIDIA H200, 132 processors, driver for CUDA 13.0,
+/// CUDA 13.0, cuDNN 9.19.0"; empty where there is none. Never throws.
+std::string gpu_description();
+
 /// A queue of work on a device. CPU work is done when the call returns; CUDA work is ordered within its
 /// stream. A handle: cheap to copy, does not own the queue.
 struct Stream {

@@ -21,6 +21,7 @@ namespace cuda_backend {
 KernelTable make_table();
 int device_count();
 std::string absence();
+std::string description();
 Stream stream_for(int device);
 #else
 namespace {
@@ -31,6 +32,9 @@ int device_count() {
   return 0;
 }
 std::string absence() {
+  return {};
+}
+std::string description() {
   return {};
 }
 Stream stream_for(int) {
@@ -63,6 +67,10 @@ void require_present(Device device) {
 int cuda_device_count() {
   static const int count = cuda_backend::device_count();
   return count;
+}
+
+std::string gpu_description() {
+  return cuda_device_count() > 0 ? cuda_backend::description() : "";
 }
 
 const KernelTable& plain_kernels(Device device) {

@@ -14,12 +14,15 @@ tests/gpu.sh [OPTION...]
   --skip-build    take a checkout's programs as they are
   --record FILE   file with the record; default: ROOT/docs/gpu.md for a checkout's CUDA run, else OUT/record.md
   --out DIR       folder for logs and models; default: a new one under /tmp
-  --python PY     a Python that may have PyTorch, to compare with; default: python3
-  --only NAME     only this step, as often as needed
+  --python PY     a Python that may have PyTorch, to compare with, and CUDA's libraries as wheels; default: python3
+  --only NAME     only steps whose name starts with this, as often as needed
+  --limit S       seconds after which a step is ended and has failed; default: 900
+  --rounds N      rounds of each benchmark beside PyTorch; default: bench_step's
   --help          this text
 
 Exit code 0: every step passed or could not run here; 1: one failed; 2: wrong arguments. A failed step ends nothing: the
-rest still runs.
+rest still runs. Steps come in the order of what is most worth knowing, and each is recorded when it ends. A machine
+without our Debian packages runs an unpacked package: PACKAGE/share/deepwater/tests/gpu.sh --record docs/gpu.md
 HELP
 }
 
@@ -29,7 +32,7 @@ wrong() {
   exit 2
 }
 
-device=cuda root='' build='' record='' out='' python=python3 dry_run=false skip_build=false only=()
+device=cuda root='' build='' record='' out='' python=python3 dry_run=false skip_build=false only=() limit=900 rounds=''
 while [[ $# -gt 0 ]]; do
   case $1 in
     --dry-run) dry_run=true ;;
@@ -38,7 +41,7 @@ while [[ $# -gt 0 ]]; do
       usage
       exit 0
       ;;
-    --device | --root | --build | --record | --out | --python | --only)
+    --device | --root | --build | --record | --out | --python | --only | --limit | --rounds)
       [[ $# -gt 1 ]] || wrong "$1 expects a value"
       case $1 in
         --device) device=$2 ;;
@@ -48,6 +51,8 @@ while [[ $# -gt 0 ]]; do
         --out) out=$2 ;;
         --python) python=$2 ;;
         --only) only+=("$2") ;;
+        --limit) limit=$2 ;;
+        --rounds) rounds=$2 ;;
       esac
       shift
       ;;
@@ -56,6 +61,8 @@ while [[ $# -gt 0 ]]; do
   shift
 done
 [[ $device == cuda || $device == cpu ]] || wrong "--device expects cuda or cpu, found '$device'"
+[[ $limit =~ ^[1-9][0-9]*$ ]] || wrong "--limit expects seconds, found '$limit'"
+[[ -z $rounds || $rounds =~ ^[1-9][0-9]*$ ]] || wrong "--rounds expects a number, found '$rounds'"
 
 # A package has bin/deepwater at its root; the script may lie some folders below that.
 find_root() {
@@ -86,15 +93,17 @@ out=${out:-OUT}
 if [[ -z $record ]]; then
   if $checkout && [[ $device == cuda ]]; then record=$root/docs/gpu.md; else record=$out/record.md; fi
 fi
-export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive}
+export OMP_WAIT_POLICY=${OMP_WAIT_POLICY:-passive} GOMP_SPINCOUNT=${GOMP_SPINCOUNT:-10000}
+# CUDA's libraries are looked for beside each python3 on the PATH.
+if [[ $python == */* ]]; then PATH=$(dirname -- "$python"):$PATH; fi
+PATH=$PATH:/usr/local/cuda/bin
 
 failed=0
-figures=() # steps whose output belongs into the record
 
 wanted() {
   [[ ${#only[@]} -eq 0 ]] && return 0
   local name
-  for name in "${only[@]}"; do [[ $name == "$1" ]] && return 0; done
+  for name in "${only[@]}"; do [[ $1 == "$name"* ]] && return 0; done
   return 1
 }
 
@@ -136,19 +145,22 @@ gpu_name() {
   fi
 }
 
-# The tables that the benchmarks printed, in place of those of an earlier run.
-write_figures() {
-  [[ ${#figures[@]} -gt 0 ]] || return 0
-  local name
-  for name in "${figures[@]}"; do
-    printf '\n%s\n```\n' "**$name**"
-    cat -- "$out/$name.log"
+# The output of a benchmark, in place of that of an earlier run.
+write_figure() {
+  local name=$1
+  {
+    printf '\n**%s**\n```\n' "$name"
+    sed 's/\x1b\[[0-9;]*m//g' "$out/$name.log"
     printf '```\n'
-  done >"$out/figures.md"
-  awk -v figures="$out/figures.md" '
-    { if (!inside) print }
-    /<!-- figures: begin -->/ { inside = 1; while ((getline line < figures) > 0) print line }
-    /<!-- figures: end -->/ { if (inside) print; inside = 0 }' "$record" >"$record.new" &&
+  } >"$out/$name.md"
+  awk -v title="**$name**" -v figure="$out/$name.md" '
+    /<!-- figures: begin -->/ { inside = 1 }
+    /<!-- figures: end -->/ { inside = 0; while ((getline line < figure) > 0) print line }
+    inside && $0 == "" { blank = blank $0 "\n"; next }
+    inside && $0 == title { skipping = 1; blank = "" }
+    !skipping { printf "%s", blank; print }
+    { blank = "" }
+    skipping && $0 == "```" && ++fences == 2 { skipping = 0; fences = 0 }' "$record" >"$record.new" &&
     mv -- "$record.new" "$record"
 }
 
@@ -181,13 +193,15 @@ step() {
     return
   fi
   say "$name: $(typed "$@")"
-  "$@" >"$out/$name.log" 2>&1
+  timeout --kill-after=10 "$limit" "$@" >"$out/$name.log" 2>&1
   code=$?
   local result
   if [[ $code -eq 0 ]]; then
     result="passed in $((SECONDS - started)) s; $(summary_of "$out/$name.log")"
   else
-    result="**failed** (exit code $code); $(summary_of "$out/$name.log")"
+    local how="exit code $code"
+    [[ $code -eq 124 || $code -eq 137 ]] && how="ended after $limit s"
+    result="**failed** ($how); $(summary_of "$out/$name.log")"
     failed=1
     say "$name failed; its output is $out/$name.log"
   fi
@@ -197,7 +211,7 @@ step() {
 
 # Steps that print figures worth keeping.
 measure() {
-  step "$@" && ! $dry_run && wanted "$1" && figures+=("$1")
+  step "$@" && ! $dry_run && wanted "$1" && write_figure "$1"
   return 0
 }
 
@@ -210,15 +224,21 @@ has() {
 }
 
 if [[ $device == cpu ]]; then
-  data=synthetic:train=256,test=64 epochs=1 batch=32 bench=(--rounds 1 --steps 1)
+  data=synthetic:train=256,test=64 epochs=1 batch=32 bench=(--rounds 1 --steps 1) kernels=(--filter '^sgd/77850$')
+  mark=(--weights 100000 --pytorch-weights 50000 --suspect-weights 10000 --keys 2 --rounds 1)
   test_cases='training graph*,graph*,bf16*,random*,datasets: batches*,datasets: a captured*'
-  network=lenet-5
+  network=lenet-5 marked=(--net wrn-10-1 --strength 7)
+  problems=('lenet-5 training 256')
 else
-  data=synthetic:train=8192,test=1024 epochs=3 batch=64 bench=()
+  data=synthetic:train=8192,test=1024 epochs=3 batch=64 bench=() kernels=()
+  mark=(--weights 36000000 --pytorch-weights 36000000)
   test_cases='*'
-  network=wrn-10-4
+  network=wrn-10-4 marked=(--net wrn-10-4 --strength 5)
+  problems=()
+  for name in wrn-10-4 resnet-18 wrn-28-10; do problems+=("$name training 64" "$name training 1024"); done
 fi
-kernel_cases='CUDA*,bodies:*,training graph*,bf16*,datasets: batches*,embedding*'
+[[ -n $rounds ]] && bench=(--rounds "$rounds" --starts "$rounds")
+kernel_cases='CUDA*,bodies:*,bf16*,datasets: batches*,embedding*'
 [[ $device == cpu ]] && kernel_cases='bodies: many tensors*'
 
 $dry_run || start_record
@@ -226,56 +246,65 @@ $dry_run || start_record
 if $checkout && ! $skip_build; then
   cuda=ON
   [[ $device == cpu ]] && cuda=AUTO
-  step configure cmake -S "$root" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DDEEPWATER_CUDA=$cuda
+  step configure cmake -S "$root" -B "$build" -G Ninja -DCMAKE_BUILD_TYPE=Release -DDEEPWATER_CUDA=$cuda || {
+    say "could not configure: ./deepwater.sh build installs what is missing on Debian 12; elsewhere unpack a package"
+    exit 1
+  }
   step build cmake --build "$build" --parallel "$(nproc)" || exit 1
 fi
 if ! $dry_run && [[ ! -x $programs/deepwater || ! -x $tests ]]; then
   say "expected programs deepwater and deepwater_tests, found none: $programs/deepwater, $tests"
   exit 1
 fi
-if [[ $device == cuda ]] && ! $dry_run && ! nvidia-smi -L >/dev/null 2>&1; then
-  say "no GPU answers (nvidia-smi -L); --dry-run shows what would run, --device cpu tries it without"
-  exit 1
-fi
 # Tests skip a GPU that the program cannot use, as with a driver older than CUDA needs, and would be said to have passed.
 if [[ $device == cuda ]] && ! $dry_run && ! "$programs/deepwater" bench --list --device cuda >/dev/null; then
-  say "the program cannot use the GPU"
+  say "the program cannot use a GPU here; --dry-run shows what would run, --device cpu tries it without"
   exit 1
 fi
 
 step tests "$tests" --test-case="$test_cases"
-if has compute-sanitizer; then
-  for tool in memcheck racecheck initcheck; do
-    # Calls that fail on purpose are no error: the program checks each.
-    step "$tool" compute-sanitizer --tool "$tool" --report-api-errors no --error-exitcode 99 "$tests" \
-      --test-case="$kernel_cases"
-  done
-fi
-
 train() {
   local name=$1
   shift
-  step "$name" "$programs/deepwater" train --net "$network" --data "$data" --epochs "$epochs" --batch "$batch" --seed 1 \
+  step "$name" "$programs/deepwater" train --data "$data" --epochs "$epochs" --batch "$batch" --seed 1 \
     --device "$device" --out "$out/$name/model.safetensors" "$@"
 }
-train train-eager --graph off
-train train-graph --graph on
+train train-eager --net "$network" --graph off
+train train-graph --net "$network" --graph on
 step same-bits cmp -- "$out/train-eager/model.safetensors" "$out/train-graph/model.safetensors"
-train train-tf32 --precision tf32
-train train-bf16 --precision bf16
+train train-tf32 --net "$network" --precision tf32
+train train-bf16 --net "$network" --precision bf16
+if wanted keygen && ! $dry_run; then rm -f -- "$out/owner.key" "$out/owner.claim.json"; fi
 step keygen "$programs/deepwater" keygen --owner "Deep Water" --bits 128 --out "$out/owner.key"
-train train-marked --key "$out/owner.key" --strength 5
+train train-marked "${marked[@]}" --key "$out/owner.key"
 step prune "$programs/deepwater" prune --fraction 0.65 "$out/train-marked/model.safetensors" "$out/pruned.safetensors"
 step verify "$programs/deepwater" verify --claim "$out/owner.claim.json" --key "$out/owner.key" \
   "$out/pruned.safetensors"
 step experiment "$programs/from-scratch" --preset smoke --device "$device" --out "$out/experiment"
 
-measure bench-step "$programs/bench_step" --device "$device" --python "$python" "${bench[@]}"
-if $dry_run || "$programs/deepwater" bench --help >/dev/null 2>&1; then
-  measure bench "$programs/deepwater" bench --device "$device"
+for problem in "${problems[@]}"; do
+  measure "bench-step-${problem// /-}" "$programs/bench_step" --device "$device" --python "$python" --only "$problem" \
+    "${bench[@]}"
+done
+measure bench-mark "$programs/bench_mark" --device "$device" --python "$python" --out "$out/bench-mark" "${mark[@]}"
+for precision in fp32 bf16; do
+  [[ $device == cpu && $precision == bf16 ]] && continue
+  measure "bench-$precision" "$programs/deepwater" bench --device "$device" --precision "$precision" "${kernels[@]}"
+  measure "profile-$precision" "$programs/bench_step" --device "$device" --precision "$precision" --profile \
+    --predict h200 --only "${problems[0]}"
+done
+
+if has compute-sanitizer; then
+  for tool in memcheck racecheck initcheck; do
+    # Without the pool each block has its own end and is new; but then nothing can be captured.
+    pool=off cases=(--test-case="$kernel_cases" --test-case-exclude='*captur*')
+    [[ $tool == racecheck ]] && pool=on cases=(--test-case="$kernel_cases,training graph*")
+    # Calls that fail on purpose are no error: the program checks each.
+    step "$tool" env DEEPWATER_POOL=$pool compute-sanitizer --tool "$tool" --report-api-errors no \
+      --error-exitcode 99 "$tests" "${cases[@]}"
+  done
 fi
 
 $dry_run && exit 0
-write_figures
 say "the record is $record, the logs are in $out"
 exit $failed

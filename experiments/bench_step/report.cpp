@@ -196,6 +196,7 @@ Json step_report_json(const StepBenchmark& benchmark, const StepPlan& plan, Devi
               {"cpu", environment.cpu},
               {"cores", environment.cores},
               {"threads", environment.threads},
+              {"gpu", environment.gpu.empty() ? Json() : Json(environment.gpu)},
               {"compiler", environment.compiler},
               {"pytorch", benchmark.pytorch_versions.empty() ? Json() : Json(benchmark.pytorch_versions)},
               {"device", to_string(device)},
@@ -230,14 +231,13 @@ Json step_report_json(const StepBenchmark& benchmark, const StepPlan& plan, Devi
 std::string step_report_footer(const StepBenchmark& benchmark, const StepBenchmarkOptions& options) {
   const Environment environment = describe_environment();
   return fmt::format(
-      "Medians of {} rounds, the sides and variants taking turns; {} threads each; {}; {}, {} cores; {}; "
-      "commit "
-      "{}; matrix product {:.0f} GFLOP/s.",
+      "Medians of {} rounds; {} threads each; {}; {}{}, {} cores; {}; commit {}; matrix product {:.0f} "
+      "GFLOP/s.",
       options.rounds, environment.threads,
       benchmark.pytorch_versions.empty() ? fmt::format("without PyTorch ({})", benchmark.pytorch_error)
                                          : benchmark.pytorch_versions,
-      environment.cpu, environment.cores, environment.date, environment.commit,
-      benchmark.matmul_operations_per_second / 1e9);
+      environment.gpu.empty() ? "" : environment.gpu + "; ", environment.cpu, environment.cores,
+      environment.date, environment.commit, benchmark.matmul_operations_per_second / 1e9);
 }
 
 }  // namespace dw

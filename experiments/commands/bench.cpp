@@ -143,9 +143,11 @@ void print_table(const std::vector<BenchmarkCase>& cases, const std::map<std::st
                    floor.seconds > 0 ? fmt::format("{:.0f}", 100 * floor.seconds / seconds) : ""});
   }
   fmt::print("{}", table.text(locale_is_utf8()));
+  const std::string gpu = gpu_description();
   fmt::print(
-      "this machine: matrix product {:.1f} GFLOP/s, triad {:.1f} GB/s, {} threads; {}; medians of {}\n",
-      machine.flops / 1e9, machine.bytes / 1e9, thread_count(), name_of(precision()), repetitions);
+      "this machine{}{}: matrix product {:.1f} GFLOP/s, triad {:.1f} GB/s, {} threads; {}; medians of {}\n",
+      gpu.empty() ? "" : ", ", gpu, machine.flops / 1e9, machine.bytes / 1e9, thread_count(),
+      name_of(precision()), repetitions);
 }
 
 nlohmann::ordered_json json_of(const std::vector<BenchmarkCase>& cases,
@@ -154,6 +156,7 @@ nlohmann::ordered_json json_of(const std::vector<BenchmarkCase>& cases,
   const Environment environment = describe_environment();
   nlohmann::ordered_json json = {{"cpu", environment.cpu},
                                  {"threads", environment.threads},
+                                 {"gpu", environment.gpu},
                                  {"precision", name_of(precision())},
                                  {"commit", environment.commit},
                                  {"date", environment.date},

@@ -6,6 +6,7 @@
 #include <mutex>
 
 #include "kernels/cuda/check.h"
+#include "kernels/cuda/shared_library.h"
 #include "kernels/table.h"
 
 namespace dw::cuda_backend {
@@ -75,6 +76,21 @@ std::string absence() {
   const std::string reason = cudaGetErrorString(cudaGetDeviceCount(&count));
   static_cast<void>(cudaGetLastError());
   return reason;
+}
+
+std::string description() {
+  cudaDeviceProp properties{};
+  int driver = 0, runtime = 0;
+  cudaGetDeviceProperties(&properties, 0);
+  cudaDriverGetVersion(&driver);
+  cudaRuntimeGetVersion(&runtime);
+  static_cast<void>(cudaGetLastError());
+  const auto version = [](int number) { return fmt::format("{}.{}", number / 1000, number % 1000 / 10); };
+  std::string text = fmt::format("{}, {} processors, driver for CUDA {}, CUDA {}", properties.name,
+                                 properties.multiProcessorCount, version(driver), version(runtime));
+  if (!cudnn_library().found()) return text + ", no cuDNN";
+  const size_t cudnn = cudnnGetVersion();
+  return text + fmt::format(", cuDNN {}.{}.{}", cudnn / 10000, cudnn / 100 % 100, cudnn % 100);
 }
 
 Stream stream_for(int device) {

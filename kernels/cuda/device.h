@@ -11,6 +11,9 @@ int device_count();
 /// Why there are none, in CUDA's words.
 std::string absence();
 
+/// See gpu_description() of kernels/device.h.
+std::string description();
+
 /// Makes `device` this thread's current one and returns the stream that all threads share on it: non-blocking
 /// (it does not wait for the legacy default stream), made at first use, never destroyed.
 /// Errors: Error where the device does not exist or does not answer.

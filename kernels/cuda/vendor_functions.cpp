@@ -26,6 +26,10 @@ auto call(const dw::cuda_backend::SharedLibrary& library, const char* name, Argu
 
 extern "C" {
 
+size_t cudnnGetVersion() {
+  return call<cudnnGetVersion>(cudnn_library(), "cudnnGetVersion");
+}
+
 cudnnStatus_t cudnnCreate(cudnnHandle_t* handle) {
   return call<cudnnCreate>(cudnn_library(), "cudnnCreate", handle);
 }
