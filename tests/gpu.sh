@@ -286,7 +286,9 @@ for problem in "${problems[@]}"; do
   measure "bench-step-${problem// /-}" "$programs/bench_step" --device "$device" --python "$python" --only "$problem" \
     "${bench[@]}"
 done
-measure bench-mark "$programs/bench_mark" --device "$device" --python "$python" --out "$out/bench-mark" "${mark[@]}"
+beside=(--python "$python")
+$dry_run || "$python" -c 'import torch' 2>/dev/null || beside=()
+measure bench-mark "$programs/bench_mark" --device "$device" "${beside[@]}" --out "$out/bench-mark" "${mark[@]}"
 for precision in fp32 bf16; do
   [[ $device == cpu && $precision == bf16 ]] && continue
   measure "bench-$precision" "$programs/deepwater" bench --device "$device" --precision "$precision" "${kernels[@]}"
