@@ -124,7 +124,7 @@ class Block {
               const Combine& combine) const {
 #ifdef __CUDA_ARCH__
     // Several values are read before the first is combined.
-    constexpr int ahead = 4;
+    constexpr int ahead = 8;
     T own = identity;
     int64_t i = threadIdx.x;
     for (; i + (ahead - 1) * block_lanes < count; i += ahead * block_lanes) {
@@ -288,8 +288,10 @@ __global__ void block_kernel(Body body) {
   body(block, static_cast<int64_t>(blockIdx.x), *reinterpret_cast<Shared*>(memory));
 }
 
+/// Registers for three blocks on a processor: what a crew has under way at once is what hides the memory's
+/// time.
 template <typename Shared, typename Body>
-__global__ void crew_kernel(Body body) {
+__global__ void __launch_bounds__(block_lanes, 3) crew_kernel(Body body) {
   extern __shared__ __align__(16) unsigned char memory[];
   body(CrewBlock(blockIdx.x, gridDim.x), *reinterpret_cast<Shared*>(memory));
 }

@@ -62,8 +62,8 @@ struct Channels {
   HD A operator[](int c) const { return value[c]; }
 };
 
-/// Where the rows lie that a lane takes at once: `count` of `at_once`; the others stand for the last one, so
-/// that loads need no branch.
+/// Where the rows lie that a lane takes at once: `count` of `at_once`; in place of the others stands the
+/// first, so that loads need no branch.
 template <int at_once, int width>
 struct RowGroup {
   int64_t offset[at_once];
