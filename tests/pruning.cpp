@@ -4,8 +4,8 @@
 #include <doctest/doctest.h>
 
 #include <cmath>
-#include <cstring>
 #include <limits>
+#include <span>
 
 #include "core/safetensors.h"
 #include "tests/watermark_ownership_support.h"
@@ -22,8 +22,8 @@ class FileInTheMaking {
   void add(const std::string& name, const std::string& dtype, const std::vector<int64_t>& shape,
            const std::vector<T>& values) {
     std::vector<std::byte>& bytes = bytes_[name];
-    bytes.resize(values.size() * sizeof(T));
-    std::memcpy(bytes.data(), values.data(), bytes.size());
+    const auto view = std::as_bytes(std::span(values));
+    bytes.assign(view.begin(), view.end());
     entries_[name] = {dtype, shape, bytes};
   }
   std::filesystem::path save(const std::filesystem::path& path) const {
