@@ -105,9 +105,7 @@ void add_common_options(CLI::App& app, CommonOptions& options) {
 
 void apply_common_options(const CommonOptions& options) {
   if (options.threads > 0) set_thread_count(options.threads);
-  set_precision(options.precision == "bf16"   ? Precision::bf16
-                : options.precision == "tf32" ? Precision::tf32
-                                              : Precision::fp32);
+  set_precision(precision_named(options.precision));
   set_progress_quiet(options.quiet);
 }
 
@@ -167,7 +165,6 @@ Environment describe_environment() {
   environment.cpu = cpu_model();
   environment.cores = std::max(1U, std::thread::hardware_concurrency());
   environment.threads = static_cast<unsigned>(omp_get_max_threads());
-  environment.gpu = gpu_description();
 #if defined(__clang__)
   environment.compiler = fmt::format("clang {}.{}", __clang_major__, __clang_minor__);
 #else
@@ -183,7 +180,7 @@ std::vector<std::pair<std::string, std::string>> environment_rows(const Environm
   std::vector<std::pair<std::string, std::string>> rows{
       {"Processor", fmt::format("{}, {} cores, {} threads used", environment.cpu, environment.cores,
                                 environment.threads)}};
-  if (!environment.gpu.empty()) rows.emplace_back("GPU", environment.gpu);
+  if (const std::string gpu = gpu_description(); !gpu.empty()) rows.emplace_back("GPU", gpu);
   rows.emplace_back("Compiler", environment.compiler);
   rows.emplace_back("Version", fmt::format("{}, commit {}", environment.version, environment.commit));
   rows.emplace_back("Date", environment.date);

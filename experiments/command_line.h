@@ -56,7 +56,6 @@ struct Environment {
   std::string cpu;       ///< model name, or "unknown CPU"
   unsigned cores = 0;    ///< logical cores this process may use
   unsigned threads = 0;  ///< OpenMP threads in use
-  std::string gpu;       ///< see gpu_description(); empty without one
   std::string compiler;  ///< "g++ 12.2.0"
   std::string version;   ///< of this project, "0.1.0"
   std::string commit;    ///< "a26b047d1c3e", with "+changes" where the checkout was modified; else "unknown"
@@ -65,7 +64,7 @@ struct Environment {
 
 Environment describe_environment();
 
-/// The environment as label and value pairs for a report.
+/// The environment as label and value pairs for a report, and the GPU where there is one.
 std::vector<std::pair<std::string, std::string>> environment_rows(const Environment& environment);
 
 }  // namespace dw

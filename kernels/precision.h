@@ -23,6 +23,13 @@ constexpr std::string_view name_of(Precision precision) {
   return precision == Precision::fp32 ? "fp32" : precision == Precision::tf32 ? "tf32" : "bf16";
 }
 
+/// The one of that name; fp32 for any other.
+constexpr Precision precision_named(std::string_view name) {
+  return name == name_of(Precision::bf16)   ? Precision::bf16
+         : name == name_of(Precision::tf32) ? Precision::tf32
+                                            : Precision::fp32;
+}
+
 /// Whether f32 products may be rounded to TF32 where the device has it.
 inline bool rounds_to_tf32() {
   return precision() != Precision::fp32;

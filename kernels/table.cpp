@@ -70,7 +70,8 @@ int cuda_device_count() {
 }
 
 std::string gpu_description() {
-  return cuda_device_count() > 0 ? cuda_backend::description() : "";
+  static const std::string description = cuda_device_count() > 0 ? cuda_backend::description() : "";
+  return description;
 }
 
 const KernelTable& plain_kernels(Device device) {

@@ -23,19 +23,15 @@ void run_bodies(BatchNormProblem<T>& p) {
   const auto data = [](const void* memory) { return static_cast<const T*>(memory); };
   const auto writable = [](void* memory) { return static_cast<T*>(memory); };
 
-  const auto flagged = [](bool flag, const auto& body) {
-    flag ? body(std::true_type{}) : body(std::false_type{});
-  };
-
   std::vector<Moments<A>> moments(partials);
-  flagged(f.addend != nullptr, [&](auto adds) {
+  with_flag(f.addend != nullptr, [&](auto adds) {
     const SummedInput<T, width, adds> summed{data(f.in), data(f.addend), writable(f.sum)};
     launch(tiles.blocks(), MomentsBody<T, width, adds>{tiles, summed, moments.data()});
   });
   launch(finishing,
          FinishMomentsBody<A>{tiles, moments.data(), A(p.shape.epsilon), A(p.shape.momentum), p.mean.data(),
                               p.inverse_deviation.data(), p.running_mean.data(), p.running_variance.data()});
-  flagged(f.residual != nullptr, [&](auto has_residual) {
+  with_flag(f.residual != nullptr, [&](auto has_residual) {
     const SummedInput<T, width, false> normalised{f.addend ? data(f.sum) : data(f.in), nullptr, nullptr};
     launch(tiles.blocks(),
            NormaliseBody<T, width, false, has_residual>{
@@ -49,32 +45,26 @@ void run_bodies(BatchNormProblem<T>& p) {
 
   std::vector<SumPair<A>> sums(partials);
   const bool by_output = g.residual_gradient != nullptr;
-  const auto input = [&]<Gate gate>(const void* out_gradient) {
-    return GradientInput<T, width, gate>{
+  const auto input = [&]<Gate by>(std::integral_constant<Gate, by>, const void* out_gradient) {
+    return GradientInput<T, width, by>{
         data(out_gradient),         data(g.in),      data(g.out),  p.mean.data(),
         p.inverse_deviation.data(), p.weight.data(), p.bias.data()};
   };
-  const auto add_up = [&]<Gate gate>() {
-    launch(tiles.blocks(),
-           GradientSumsBody<T, width, gate>{tiles, input.template operator()<gate>(g.out_gradient),
-                                            writable(g.residual_gradient), sums.data()});
-  };
-  by_output      ? add_up.template operator()<Gate::by_output>()
-  : p.shape.relu ? add_up.template operator()<Gate::by_input>()
-                 : add_up.template operator()<Gate::open>();
+  const Gate gate = by_output ? Gate::by_output : p.shape.relu ? Gate::by_input : Gate::open;
+  with_gate(gate, [&](auto by) {
+    launch(tiles.blocks(), GradientSumsBody<T, width, by>{tiles, input(by, g.out_gradient),
+                                                          writable(g.residual_gradient), sums.data()});
+  });
   launch(finishing, FinishGradientBody<A>{tiles, sums.data(), p.inverse_deviation.data(),
                                           p.weight_gradient.data(), p.bias_gradient.data()});
-  const auto find = [&]<Gate gate>(const void* out_gradient) {
-    flagged(g.in_gradient_so_far != nullptr, [&](auto adds) {
+  with_gate(by_output ? Gate::open : gate, [&](auto by) {
+    with_flag(g.in_gradient_so_far != nullptr, [&](auto adds) {
       launch(tiles.blocks(),
-             InGradientBody<T, width, gate, adds>{tiles, input.template operator()<gate>(out_gradient),
-                                                  p.weight_gradient.data(), p.bias_gradient.data(),
-                                                  data(g.in_gradient_so_far), writable(g.in_gradient)});
+             InGradientBody<T, width, by, adds>{
+                 tiles, input(by, by_output ? g.residual_gradient : g.out_gradient), p.weight_gradient.data(),
+                 p.bias_gradient.data(), data(g.in_gradient_so_far), writable(g.in_gradient)});
     });
-  };
-  by_output      ? find.template operator()<Gate::open>(g.residual_gradient)
-  : p.shape.relu ? find.template operator()<Gate::by_input>(g.out_gradient)
-                 : find.template operator()<Gate::open>(g.out_gradient);
+  });
 }
 
 template <typename T, int width>

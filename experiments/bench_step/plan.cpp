@@ -58,8 +58,7 @@ std::string StepProblem::name() const {
 }
 
 Precision StepPlan::precision_of(const std::string& variant) const {
-  const std::string& name = variant == "marked" ? marked_beside : variant;
-  return name == "bf16" ? Precision::bf16 : name == "tf32" ? Precision::tf32 : Precision::fp32;
+  return precision_named(variant == "marked" ? marked_beside : variant);
 }
 
 StepPlan step_plan(DeviceType device, const std::vector<std::string>& only) {

@@ -191,12 +191,13 @@ bool our_side_failed(const StepBenchmark& benchmark) {
 Json step_report_json(const StepBenchmark& benchmark, const StepPlan& plan, Device device,
                       const StepBenchmarkOptions& options) {
   const Environment environment = describe_environment();
+  const std::string gpu = gpu_description();
   Json report{{"commit", environment.commit},
               {"date", environment.date},
               {"cpu", environment.cpu},
               {"cores", environment.cores},
               {"threads", environment.threads},
-              {"gpu", environment.gpu.empty() ? Json() : Json(environment.gpu)},
+              {"gpu", gpu.empty() ? Json() : Json(gpu)},
               {"compiler", environment.compiler},
               {"pytorch", benchmark.pytorch_versions.empty() ? Json() : Json(benchmark.pytorch_versions)},
               {"device", to_string(device)},
@@ -230,14 +231,15 @@ Json step_report_json(const StepBenchmark& benchmark, const StepPlan& plan, Devi
 
 std::string step_report_footer(const StepBenchmark& benchmark, const StepBenchmarkOptions& options) {
   const Environment environment = describe_environment();
+  const std::string gpu = gpu_description();
   return fmt::format(
       "Medians of {} rounds; {} threads each; {}; {}{}, {} cores; {}; commit {}; matrix product {:.0f} "
       "GFLOP/s.",
       options.rounds, environment.threads,
       benchmark.pytorch_versions.empty() ? fmt::format("without PyTorch ({})", benchmark.pytorch_error)
                                          : benchmark.pytorch_versions,
-      environment.gpu.empty() ? "" : environment.gpu + "; ", environment.cpu, environment.cores,
-      environment.date, environment.commit, benchmark.matmul_operations_per_second / 1e9);
+      gpu.empty() ? "" : gpu + "; ", environment.cpu, environment.cores, environment.date, environment.commit,
+      benchmark.matmul_operations_per_second / 1e9);
 }
 
 }  // namespace dw

@@ -73,11 +73,9 @@ class OurStep {
     spec_.channels = request.at("channels");
     spec_.height = request.at("height");
     spec_.width = request.at("width");
-    const std::string variant = request.at("variant"), precise = request.at("precision");
-    set_precision(precise == "bf16"   ? Precision::bf16
-                  : precise == "tf32" ? Precision::tf32
-                                      : Precision::fp32);
-    if (precise == "bf16") activations_ = DType::bf16;
+    const std::string variant = request.at("variant");
+    set_precision(precision_named(request.at("precision").get<std::string>()));
+    if (precision() == Precision::bf16) activations_ = DType::bf16;
     capturing_ = device != cpu || variant == "graph";
     network_ = make_network(spec_);
     network_->initialize(1);

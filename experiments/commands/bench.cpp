@@ -156,7 +156,7 @@ nlohmann::ordered_json json_of(const std::vector<BenchmarkCase>& cases,
   const Environment environment = describe_environment();
   nlohmann::ordered_json json = {{"cpu", environment.cpu},
                                  {"threads", environment.threads},
-                                 {"gpu", environment.gpu},
+                                 {"gpu", gpu_description()},
                                  {"precision", name_of(precision())},
                                  {"commit", environment.commit},
                                  {"date", environment.date},

@@ -31,19 +31,6 @@ void launch(Stream stream, int64_t blocks, const Body& body) {
   check_cuda(cudaGetLastError(), "batch norm kernel");
 }
 
-/// Calls body with the flag as a type: what a kernel does not do then costs it no register.
-template <typename Body>
-void with_flag(bool flag, const Body& body) {
-  flag ? body(std::true_type{}) : body(std::false_type{});
-}
-
-template <typename Body>
-void with_gate(Gate gate, const Body& body) {
-  if (gate == Gate::by_output) return body(std::integral_constant<Gate, Gate::by_output>{});
-  if (gate == Gate::by_input) return body(std::integral_constant<Gate, Gate::by_input>{});
-  body(std::integral_constant<Gate, Gate::open>{});
-}
-
 template <typename T, int width, bool adds>
 SummedInput<T, width, adds> input_of(const BatchNormForward& memory) {
   return {static_cast<const T*>(memory.in), static_cast<const T*>(memory.addend),

@@ -44,41 +44,6 @@ struct SumPair {
   }
 };
 
-/// `width` values of a matrix or of a row of parameters.
-template <int width, typename T>
-HD Pack<T, width> read_pack(const T* from) {
-  return *reinterpret_cast<const Pack<T, width>*>(from);
-}
-
-/// Parameters of neighbouring channels, read before the rows are: from memory that rows are written to, as
-/// far as the compiler knows, they would be read again for every row.
-template <int width, typename A>
-struct Channels {
-  A value[width];
-
-  HD Channels(const A* parameters, int64_t channel) {
-    for (int c = 0; c < width; ++c) value[c] = parameters[channel + c];
-  }
-  HD A operator[](int c) const { return value[c]; }
-};
-
-/// Where the rows lie that a lane takes at once: `count` of `at_once`; in place of the others stands the
-/// first, so that loads need no branch.
-template <int at_once, int width>
-struct RowGroup {
-  int64_t offset[at_once];
-  int count = 0;
-
-  HD RowGroup(const RowTiles& tiles, const LanePlace<width>& place, int64_t row) {
-    for (int u = 0; u < at_once; ++u) {
-      const int64_t next = row + u * tiles.slots;
-      const bool inside = next < place.row_end;
-      offset[u] = (inside ? next : row) * tiles.channels + place.channel;
-      count += inside ? 1 : 0;
-    }
-  }
-};
-
 /// A matrix, or with `adds` in + addend, which goes to `sum` unless that is null.
 template <typename T, int width, bool adds>
 struct SummedInput {
@@ -244,6 +209,18 @@ struct NormaliseBody {
 /// What stops the gradient on its way to the normalised values: nothing, or a ReLU that was shut, as the
 /// normalised value tells, or the output where a residual was added.
 enum class Gate : uint8_t { open, by_input, by_output };
+
+/// Calls body with the flag, or the gate, as a type: what a kernel does not do then costs it no register.
+template <typename Body>
+void with_flag(bool flag, const Body& body) {
+  flag ? body(std::true_type{}) : body(std::false_type{});
+}
+template <typename Body>
+void with_gate(Gate gate, const Body& body) {
+  if (gate == Gate::by_output) return body(std::integral_constant<Gate, Gate::by_output>{});
+  if (gate == Gate::by_input) return body(std::integral_constant<Gate, Gate::by_input>{});
+  body(std::integral_constant<Gate, Gate::open>{});
+}
 
 /// Rows of both gradient passes that a lane reads at once: of each it reads two or three matrices.
 inline constexpr int gradient_rows_at_once = 2;

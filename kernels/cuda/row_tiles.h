@@ -96,6 +96,41 @@ struct LanePlace {
   }
 };
 
+/// `width` values of a matrix or of a row of parameters.
+template <int width, typename T>
+HD Pack<T, width> read_pack(const T* from) {
+  return *reinterpret_cast<const Pack<T, width>*>(from);
+}
+
+/// Parameters of neighbouring channels, read before the rows are: from memory that rows are written to, as
+/// far as the compiler knows, they would be read again for every row.
+template <int width, typename A>
+struct Channels {
+  A value[width];
+
+  HD Channels(const A* parameters, int64_t channel) {
+    for (int c = 0; c < width; ++c) value[c] = parameters[channel + c];
+  }
+  HD A operator[](int c) const { return value[c]; }
+};
+
+/// Where the rows lie that a lane takes at once: `count` of `at_once`; in place of the others stands the
+/// first, so that loads need no branch.
+template <int at_once, int width>
+struct RowGroup {
+  int64_t offset[at_once];
+  int count = 0;
+
+  HD RowGroup(const RowTiles& tiles, const LanePlace<width>& place, int64_t row) {
+    for (int u = 0; u < at_once; ++u) {
+      const int64_t next = row + u * tiles.slots;
+      const bool inside = next < place.row_end;
+      offset[u] = (inside ? next : row) * tiles.channels + place.channel;
+      count += inside ? 1 : 0;
+    }
+  }
+};
+
 /// Merges the entries of `groups` groups of `size` into the first group, by halving: entry i of group g lies
 /// at entries[g · size + i].
 template <typename Entry>
