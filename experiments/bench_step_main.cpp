@@ -42,9 +42,9 @@ void print_plan(const StepPlan& plan) {
     table.add_row({problem.name(), operations > 0 ? fmt::format("{:.1f}", operations / 1e9) : "-",
                    fmt::format("{}", fmt::join(goals, ", "))});
   }
-  fmt::print("{}ours in training: {}; in inference: {}; PyTorch: {}\n", table.text(),
-             fmt::join(plan.our_training, ", "), fmt::join(plan.our_inference, ", "),
-             fmt::join(plan.pytorch_variants, ", "));
+  fmt::print("{}ours in training: {}; in inference: {}\nPyTorch's in training: {}; in inference: {}\n",
+             table.text(), fmt::join(plan.our_training, ", "), fmt::join(plan.our_inference, ", "),
+             fmt::join(plan.pytorch_training, ", "), fmt::join(plan.pytorch_inference, ", "));
 }
 
 StepBenchmarkOptions benchmark_options(const Options& options, Device device, Progress& bar) {
@@ -147,8 +147,9 @@ int main(int argc, char** argv) {
   bench_step --device cuda --dry-run
 
 A problem is one network, training or inference, and a batch size, as --dry-run lists them. Every variant of a side runs in a
-process of its own: PyTorch's are eager in both memory layouts and torch.compile; on CUDA eager, channels-last with bf16
-autocast, that in a CUDA graph, and torch.compile(mode="max-autotune"). The best of them counts.
+process of its own: PyTorch's are eager in both memory layouts, torch.compile, and for inference that with its weights
+frozen (TORCHINDUCTOR_FREEZING); on CUDA eager, channels-last with bf16 autocast, that in a CUDA graph, and
+torch.compile(mode="max-autotune"). The best of them counts.
 For figures worth keeping nothing else runs beside.)");
   return dw::run_program(app, argc, argv, [&] { return dw::run(options); });
 }

@@ -106,6 +106,10 @@ TEST_CASE("program bench_step: plans, also for a device that is not there") {
   for (const char* const part :
        {"wrn-28-10 training 1024", "3 against eager", "0.4 of the bf16", "max-autotune"})
     CHECK_MESSAGE(contains(plan.out(), part), plan.out());
+  Program on_cpu({"--dry-run"}, 0, bench_step());
+  CHECK(on_cpu.wait() == 0);
+  CHECK_MESSAGE(contains(on_cpu.out(), "compile; in inference: contiguous, channels-last, compile, frozen"),
+                on_cpu.out());
   Program unknown({"--only", "vgg"}, 0, bench_step());
   CHECK(unknown.wait() == 2);
   CHECK(contains(unknown.err(), "\"wrn-10-4 training 64\""));

@@ -4,6 +4,7 @@
 #include <set>
 #include <sstream>
 
+#include "kernels/device.h"
 #include "tests/program_support.h"
 
 using namespace dw;
@@ -73,6 +74,7 @@ TEST_CASE("program: bench lists, filters and measures") {
                "--threads", "1"});
   CHECK(result.at("matmul_gflops").get<double>() > 0);
   CHECK(result.at("triad_gbytes").get<double>() > 0);
+  CHECK(result.at("gpu").is_null() == (cuda_device_count() == 0));
   const auto& list = result.at("benchmarks");
   REQUIRE(list.size() == 2);
   CHECK(list[0].at("name") == "softmax_cross_entropy/64x10");

@@ -67,13 +67,14 @@ StepPlan step_plan(DeviceType device, const std::vector<std::string>& only) {
     plan.problems = cpu_problems();
     plan.our_training = {"fp32", "marked"};
     plan.our_inference = {"fp32", "graph"};
-    plan.pytorch_variants = {"contiguous", "channels-last", "compile"};
+    plan.pytorch_training = {"contiguous", "channels-last", "compile"};
+    plan.pytorch_inference = {"contiguous", "channels-last", "compile", "frozen"};
   } else {
     plan.problems = cuda_problems();
     plan.our_training = {"tf32", "bf16", "marked"};
     plan.our_inference = {"tf32", "bf16"};
     plan.marked_beside = "bf16";
-    plan.pytorch_variants = {"eager", "bf16", "cuda-graph", "max-autotune"};
+    plan.pytorch_training = plan.pytorch_inference = {"eager", "bf16", "cuda-graph", "max-autotune"};
     plan.matmul_dtype = DType::bf16;
   }
   if (only.empty()) return plan;

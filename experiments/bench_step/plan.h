@@ -36,12 +36,16 @@ struct StepPlan {
   std::vector<std::string> our_training, our_inference;
   /// The mark's time is what "marked" takes longer than this one; empty: it is timed within the step.
   std::string marked_beside;
-  std::vector<std::string> pytorch_variants;  ///< the first is what starts fastest
-  StepGoal first_step{5}, memory{1 / 0.7};    ///< of every training problem
-  DType matmul_dtype = DType::f32;            ///< of the matrix product whose rate is the machine's
+  /// "frozen" is compiled with the weights as constants. The first is what starts fastest.
+  std::vector<std::string> pytorch_training, pytorch_inference;
+  StepGoal first_step{5}, memory{1 / 0.7};  ///< of every training problem
+  DType matmul_dtype = DType::f32;          ///< of the matrix product whose rate is the machine's
 
   const std::vector<std::string>& our_variants(const StepProblem& problem) const {
     return problem.training ? our_training : our_inference;
+  }
+  const std::vector<std::string>& pytorch_variants(const StepProblem& problem) const {
+    return problem.training ? pytorch_training : pytorch_inference;
   }
   /// What one of our variants computes in: what it is named after; the marked one as what it stands beside.
   Precision precision_of(const std::string& variant) const;

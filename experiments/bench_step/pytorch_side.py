@@ -22,14 +22,15 @@ PICTURES = 4096  # held in memory, as on our side
 
 
 class Step:
-    """One network in one variant: contiguous, channels-last, compile; on CUDA eager, bf16, cuda-graph, max-autotune."""
+    """One network in one variant: contiguous, channels-last, compile, frozen (in inference: compiled with the weights as
+    constants); on CUDA eager, bf16, cuda-graph, max-autotune."""
 
     def __init__(self, request, device):
         self.device, self.variant = device, request["variant"]
         self.batch, self.training = request["batch"], request["training"]
         geometry = request["channels"], request["height"], request["width"]
         self.channels_last = self.variant not in ("contiguous", "eager")
-        self.compiled = self.variant in ("compile", "max-autotune")
+        self.compiled = self.variant in ("compile", "frozen", "max-autotune")
         self.bf16 = device != "cpu" and self.variant != "eager"
         torch.manual_seed(1)
         self.network = make_network(request["network"], *geometry).to(device).train(self.training)
@@ -44,6 +45,7 @@ class Step:
         self.forward = self.loss if self.training else self.logits
         if self.compiled:
             mode = "max-autotune" if self.variant == "max-autotune" else "default"
+            torch._inductor.config.freezing = self.variant == "frozen"
             self.forward = torch.compile(self.forward, mode=mode)
         if self.variant == "cuda-graph":
             self.capture()

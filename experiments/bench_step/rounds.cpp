@@ -83,7 +83,7 @@ class ProblemRun {
 
   StepResult run() {
     for (const std::string& variant : plan_.our_variants(problem_)) add_runner(true, variant);
-    for (const std::string& variant : plan_.pytorch_variants) add_runner(false, variant);
+    for (const std::string& variant : plan_.pytorch_variants(problem_)) add_runner(false, variant);
     if (problem_.taking_turns)
       measure(runners_);
     else

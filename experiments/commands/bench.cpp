@@ -153,16 +153,18 @@ void print_table(const std::vector<BenchmarkCase>& cases, const std::map<std::st
 nlohmann::ordered_json json_of(const std::vector<BenchmarkCase>& cases,
                                const std::map<std::string, Measurement>& results,
                                const MachineRates& machine) {
+  using Json = nlohmann::ordered_json;
   const Environment environment = describe_environment();
-  nlohmann::ordered_json json = {{"cpu", environment.cpu},
-                                 {"threads", environment.threads},
-                                 {"gpu", gpu_description()},
-                                 {"precision", name_of(precision())},
-                                 {"commit", environment.commit},
-                                 {"date", environment.date},
-                                 {"matmul_gflops", machine.flops / 1e9},
-                                 {"triad_gbytes", machine.bytes / 1e9}};
-  auto& list = json["benchmarks"] = nlohmann::ordered_json::array();
+  const std::string gpu = gpu_description();
+  Json json = {{"cpu", environment.cpu},
+               {"threads", environment.threads},
+               {"gpu", gpu.empty() ? Json() : Json(gpu)},
+               {"precision", name_of(precision())},
+               {"commit", environment.commit},
+               {"date", environment.date},
+               {"matmul_gflops", machine.flops / 1e9},
+               {"triad_gbytes", machine.bytes / 1e9}};
+  auto& list = json["benchmarks"] = Json::array();
   for (const BenchmarkCase& each : cases) {
     const Measurement& m = results.at(each.name);
     list.push_back({{"name", each.name},
