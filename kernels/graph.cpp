@@ -9,7 +9,7 @@
 namespace dw {
 
 namespace cpu_backend {
-std::unique_ptr<Graph::Recording> record(const std::function<void()>& body);
+std::unique_ptr<Graph::Recording> record(const std::function<void()>& body, const CaptureOptions& options);
 }
 namespace cuda_backend {
 #ifdef DEEPWATER_HAS_CUDA
@@ -72,14 +72,14 @@ Graph& Graph::operator=(Graph&& other) noexcept {
 }
 Graph::~Graph() = default;
 
-Graph Graph::capture(Device device, const std::function<void()>& body) {
+Graph Graph::capture(Device device, const std::function<void()>& body, const CaptureOptions& options) {
   synchronize(device);  // an Error where it is absent
   MemoryPool& pool = memory_pool(device);
   std::unique_ptr<Recording> recording;
   {
     const Capturing frozen(pool);
-    recording =
-        device.type == DeviceType::cpu ? cpu_backend::record(body) : cuda_backend::record(device, body);
+    recording = device.type == DeviceType::cpu ? cpu_backend::record(body, options)
+                                               : cuda_backend::record(device, body);
   }
   return {std::make_unique<HeldMemory>(pool), std::move(recording)};
 }

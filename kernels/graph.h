@@ -9,6 +9,14 @@
 
 namespace dw {
 
+/// What a capture may take for granted.
+struct CaptureOptions {
+  /// The filters of convolutions keep the values that they have at the first replay, so that what a kernel
+  /// makes of them is made once: for inference. On CUDA, where cuDNN takes filters as they are, without
+  /// effect.
+  bool constant_filters = false;
+};
+
 /// A recorded piece of work. Move-only; replays queue on the device's current stream.
 ///
 /// The kernels that the body queues are written down, and a replay runs exactly those on exactly those
@@ -20,8 +28,9 @@ class Graph {
  public:
   /// The work happens in replay(), not here. While capturing on CUDA no other thread may use the device; the
   /// memory pool is frozen. Errors: whatever the body throws; a request that the pool has no cached memory
-  /// for; anything that waits for the device or touches memory of the host.
-  static Graph capture(Device device, const std::function<void()>& body);
+  /// for; anything that waits for the device or touches memory of the host; an optimizer's step with constant
+  /// filters.
+  static Graph capture(Device device, const std::function<void()>& body, const CaptureOptions& options = {});
 
   /// Whether this thread is inside capture(). What would then be forgotten, or copied from the host, can wait
   /// until after it.

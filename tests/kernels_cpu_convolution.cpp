@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "kernels/cpu/convolution_patches.h"
+#include "kernels/graph.h"
 #include "kernels/table.h"
 
 namespace {
@@ -69,7 +70,8 @@ Passes expected(const ConvShape& s, const Values& in, const Values& weight, cons
   return passes;
 }
 
-enum class By : uint8_t { table, patches };
+// `kept`: forward in a graph with constant filters, replayed twice.
+enum class By : uint8_t { table, patches, kept };
 
 template <typename T, By by = By::table>
 Passes computed(const ConvShape& s, const Values& in, const Values& weight, const Values& out_gradient) {
@@ -83,7 +85,15 @@ Passes computed(const ConvShape& s, const Values& in, const Values& weight, cons
     cpu_backend::patches_backward_data(s, g.data(), w.data(), dx.data());
     cpu_backend::patches_backward_weight(s, x.data(), g.data(), dw.data());
   } else {
-    kernels(cpu).conv_forward(stream, s, x.data(), w.data(), y.data());
+    const auto forward = [&] { kernels(cpu).conv_forward(stream, s, x.data(), w.data(), y.data()); };
+    if constexpr (by == By::kept) {
+      const Graph graph = Graph::capture(cpu, forward, {.constant_filters = true});
+      graph.replay();
+      std::fill(y.begin(), y.end(), T{99});
+      graph.replay();
+    } else {
+      forward();
+    }
     kernels(cpu).conv_backward_data(stream, s, g.data(), w.data(), dx.data());
     kernels(cpu).conv_backward_weight(stream, s, x.data(), g.data(), dw.data());
   }
@@ -152,6 +162,9 @@ const std::vector<ConvShape> shapes = {
     // Few tiles, whose threads share filters, and some, whose threads share what is transformed.
     {1, 80, 12, 13, 64, 3, 3, 1, 1, 1, 1},
     {2, 144, 9, 8, 48, 3, 3, 1, 1, 1, 1},
+    {1, 48, 4, 7, 32, 3, 3, 1, 1, 1, 1},
+    {1, 32, 11, 4, 48, 3, 3, 1, 1, 1, 1},
+    {4, 32, 4, 4, 32, 3, 3, 1, 1, 1, 1},
     {36, 96, 4, 3, 96, 3, 3, 1, 1, 1, 1},
     {3, 80, 19, 18, 64, 3, 3, 2, 1, 1, 1},
     {15, 32, 17, 16, 80, 3, 3, 2, 1, 1, 1},
@@ -223,6 +236,19 @@ TEST_CASE("CPU convolution in f32 equals its definition") {
 
 TEST_CASE("CPU convolution with many filters equals its definition, up to the rounding of long sums") {
   for (const ConvShape& s : many_filters) check_one<float>(s, 2e-5);
+}
+
+TEST_CASE("CPU convolution with constant filters in a graph equals its definition") {
+  check_all<float, By::kept>(1e-5);
+  for (const ConvShape& s : many_filters) check_one<float, By::kept>(s, 2e-5);
+}
+
+TEST_CASE("CPU convolution with constant filters in a graph does not depend on the number of threads") {
+  for (const ConvShape& s : {ConvShape{1, 80, 7, 8, 96, 3, 3, 1, 1, 1, 1},
+                             {9, 32, 17, 11, 48, 3, 3, 1, 1, 1, 1},
+                             {9, 32, 17, 22, 64, 3, 3, 2, 1, 1, 1},
+                             many_filters.front()})
+    check_same_bits<float, By::kept>(s, 3);
 }
 
 TEST_CASE("CPU convolution by patches equals its definition") {

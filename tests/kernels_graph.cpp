@@ -95,3 +95,39 @@ TEST_CASE("graph: lists of tensors are kept as they were at capture") {
   graph.replay();
   CHECK(weight.to_vector<float>() == std::vector<float>(5, -0.5F));
 }
+
+TEST_CASE("graph: constant filters keep the values of the first replay, and other weights do not") {
+  const Tensor image = Tensor::full({1, 32, 8, 8}, 1);
+  const Tensor wide = Tensor::full({32, 32, 3, 3}, 0.5), point = Tensor::full({32, 32, 1, 1}, 0.5);
+  for (const auto& [filters, doubled] : {std::pair{wide, 1.0F}, {point, 2.0F}}) {
+    filters.fill(0.5);
+    Tensor out;
+    const auto body = [&, &weight = filters] {
+      out = conv2d(image, weight, {}, {.padding = weight.size(2) / 2});
+    };
+    {
+      body();  // fills the pool
+      out = Tensor();
+    }
+    const Graph graph = Graph::capture(cpu, body, {.constant_filters = true});
+    filters.fill(0.25);  // nothing has been computed yet
+    graph.replay();
+    const float before = out.to_vector<float>()[9];
+    CHECK(before == doctest::Approx(0.25 * 32 * static_cast<double>(filters.numel()) / (32 * 32)));
+    filters.fill(0.5);
+    graph.replay();
+    CHECK(out.to_vector<float>()[9] == doctest::Approx(doubled * before));
+  }
+}
+
+TEST_CASE("graph: with constant filters an optimizer's step is an error") {
+  const Tensor weight = Tensor::full({5}, 1), gradient = Tensor::full({5}, 2);
+  const auto body = [&] {
+    const std::vector<OptimizerTensor> list{
+        {weight.raw_data(), gradient.raw_data(), nullptr, nullptr, 5, DType::f32, 0}};
+    kernels(cpu).sgd(current_stream(cpu), list, {nullptr, 0, false});
+  };
+  CHECK_THROWS_WITH_AS(static_cast<void>(Graph::capture(cpu, body, {.constant_filters = true})),
+                       doctest::Contains("cannot change them"), Error);
+  CHECK_FALSE(Graph::is_capturing());
+}

@@ -66,7 +66,7 @@ StepPlan step_plan(DeviceType device, const std::vector<std::string>& only) {
   if (device == DeviceType::cpu) {
     plan.problems = cpu_problems();
     plan.our_training = {"fp32", "marked"};
-    plan.our_inference = {"fp32", "graph"};
+    plan.our_inference = {"fp32", "graph", "frozen"};
     plan.pytorch_training = {"contiguous", "channels-last", "compile"};
     plan.pytorch_inference = {"contiguous", "channels-last", "compile", "frozen"};
   } else {

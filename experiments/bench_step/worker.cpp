@@ -76,7 +76,8 @@ class OurStep {
     const std::string variant = request.at("variant");
     set_precision(precision_named(request.at("precision").get<std::string>()));
     if (precision() == Precision::bf16) activations_ = DType::bf16;
-    capturing_ = device != cpu || variant == "graph";
+    frozen_ = variant == "frozen";
+    capturing_ = device != cpu || variant == "graph" || frozen_;
     network_ = make_network(spec_);
     network_->initialize(1);
     network_->train(training_);
@@ -192,7 +193,8 @@ class OurStep {
     if (activations_ != DType::f32 && !mixed_) mixed_.emplace(*network_);
     constexpr int64_t eager_runs = 2;
     if (steps_done_++ < eager_runs) return infer();
-    if (!graph_) graph_ = std::make_unique<Graph>(Graph::capture(device_, infer));
+    if (!graph_)
+      graph_ = std::make_unique<Graph>(Graph::capture(device_, infer, {.constant_filters = frozen_}));
     graph_->replay();
   }
 
@@ -209,7 +211,7 @@ class OurStep {
 
   Device device_;
   bool training_;
-  bool capturing_ = false;
+  bool capturing_ = false, frozen_ = false;
   int64_t batch_;
   DType activations_ = DType::f32;
   NetworkSpec spec_;

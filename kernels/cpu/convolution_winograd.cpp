@@ -41,6 +41,7 @@ struct FilterLayout {
   int64_t stride = Transformed::stride(in_channels, out_channels);
 
   int64_t size() const { return filter_points * filter_points * stride; }
+  int64_t items() const { return out_channels / panel * (in_channels / lanes); }
 };
 
 /// out = in · filters, those as in FilterLayout; or out += that.
@@ -104,28 +105,37 @@ class SharedWork {
   Buffer memory_;
 };
 
-/// All filters are transformed first, then block after block of tiles is multiplied by them.
+/// Transforms items [begin, end) of all filters: `lanes` input channels of a panel each.
+template <typename OneDimension, typename Read>
+void transform_items(const FilterLayout& layout, int64_t begin, int64_t end, const Read& read, float* to) {
+  const int64_t across = layout.in_channels / lanes;
+  for (int64_t item = begin; item < end; ++item) {
+    const int64_t first = item / across * layout.panel, input = item % across * lanes;
+    transform_filters<OneDimension>(layout, first, input, read,
+                                    to + first * layout.in_channels + input * layout.panel);
+  }
+}
+
+/// All filters are transformed first, unless they are `kept` from before, then block after block of tiles is
+/// multiplied by them.
 template <typename Pass, typename Read>
-void convolve_blocks(const Tiling& tiling, const Images<const float>& in, const Read& read,
+void convolve_blocks(const Tiling& tiling, const Images<const float>& in, const Read& read, const float* kept,
                      const Images<float>& out) {
   constexpr int side = Pass::Window::to, points = side * side;
   const int64_t in_stride = Transformed::stride(tiling.block_tiles(), in.channels);
   const int64_t out_stride = Transformed::stride(tiling.block_tiles(), out.channels);
   const int64_t per_thread = points * (in_stride + out_stride) + in.channels + out.channels;
   const FilterLayout layout{in.channels, out.channels};
-  const SharedWork filters(layout.size());
+  const SharedWork made(kept != nullptr ? 1 : layout.size());
   const Buffer scratch = float_buffer(per_thread * omp_get_max_threads());
   const bool serial = tiling.tiles * points * in.channels * out.channels <= serial_products;
 #pragma omp parallel if (!serial)
   {
-    const int64_t across = in.channels / lanes;
-    filters.make(out.channels / layout.panel * across, [&](int64_t begin, int64_t end) {
-      for (int64_t item = begin; item < end; ++item) {
-        const int64_t first = item / across * layout.panel, input = item % across * lanes;
-        transform_filters<typename Pass::Filter>(layout, first, input, read,
-                                                 filters.data() + first * in.channels + input * layout.panel);
-      }
-    });
+    if (kept == nullptr)
+      made.make(layout.items(), [&](int64_t begin, int64_t end) {
+        transform_items<typename Pass::Filter>(layout, begin, end, read, made.data());
+      });
+    const float* filters = kept != nullptr ? kept : made.data();
     float* zeros = floats(scratch) + per_thread * omp_get_thread_num();
     std::fill_n(zeros, in.channels, 0.0F);
     float* unused = zeros + in.channels;
@@ -137,21 +147,22 @@ void convolve_blocks(const Tiling& tiling, const Images<const float>& in, const 
       transform_windows<typename Pass::Window>(range, in, zeros, inputs);
       const auto multiply_all =
           vectors_of(out.channels) == 2 ? multiply_filters<side, 2> : multiply_filters<side, 1>;
-      multiply_all(inputs, layout, filters.data(), range.count(), products, false);
+      multiply_all(inputs, layout, filters, range.count(), products, false);
       transform_outputs<typename Pass::Result>(range, products, out, unused);
     }
   }
 }
 
 /// All tiles are transformed first, then multiplied by panel after panel of filters, some input channels of
-/// which are transformed just before.
+/// which are transformed just before, unless they are `kept`.
 template <typename Pass, typename Read>
-void convolve_panels(const Tiling& tiling, const Images<const float>& in, const Read& read,
+void convolve_panels(const Tiling& tiling, const Images<const float>& in, const Read& read, const float* kept,
                      const Images<float>& out) {
   constexpr int side = Pass::Window::to, points = side * side;
   constexpr int64_t most_depth = 64;
   // Narrow ones where there would be too few for the threads.
-  const bool wide = vectors_of(out.channels) == 2 && out.channels / (2 * lanes) >= omp_get_max_threads();
+  const bool wide = vectors_of(out.channels) == 2 &&
+                    (kept != nullptr || out.channels / (2 * lanes) >= omp_get_max_threads());
   const FilterLayout layout{std::min(in.channels, most_depth), wide ? 2 * lanes : lanes};
   const int64_t in_stride = Transformed::stride(tiling.tiles, in.channels);
   const int64_t out_stride = Transformed::stride(tiling.tiles, layout.panel);
@@ -172,7 +183,10 @@ void convolve_panels(const Tiling& tiling, const Images<const float>& in, const 
     const auto multiply_all = wide ? multiply_filters<side, 2> : multiply_filters<side, 1>;
 #pragma omp for schedule(static) nowait
     for (int64_t first = 0; first < out.channels; first += layout.panel) {
-      for (int64_t from = 0; from < in.channels; from += layout.in_channels) {
+      if (kept != nullptr)
+        multiply_all(inputs, {in.channels, out.channels}, kept + first * in.channels, tiling.tiles, products,
+                     false);
+      for (int64_t from = 0; kept == nullptr && from < in.channels; from += layout.in_channels) {
         const FilterLayout part{std::min(most_depth, in.channels - from), layout.panel};
         for (int64_t input = 0; input < part.in_channels; input += lanes)
           transform_filters<typename Pass::Filter>(part, first, from + input, read,
@@ -187,7 +201,8 @@ void convolve_panels(const Tiling& tiling, const Images<const float>& in, const 
 /// Where tiles are few for the filters, threads divide the filters among them instead of the tiles, and
 /// transform them where they are multiplied: so many would not stay in the caches until the next block.
 template <typename Pass, typename Read>
-void convolve(int64_t batch, const Images<const float>& in, const Read& read, const Images<float>& out) {
+void convolve(int64_t batch, const Images<const float>& in, const Read& read, const float* kept,
+              const Images<float>& out) {
   constexpr int64_t few_tiles = 32, filters_per_tile = 64, some_tiles = 128, many_filters = 1 << 16;
   const Tiling tiling(batch, out.height, out.width, out.step,
                       Pass::Window::to * Pass::Window::to * (in.channels + out.channels),
@@ -195,21 +210,26 @@ void convolve(int64_t batch, const Images<const float>& in, const Read& read, co
   const int64_t filters = in.channels * out.channels;
   if ((tiling.tiles <= few_tiles && filters > filters_per_tile * tiling.tiles) ||
       (tiling.tiles <= some_tiles && filters >= many_filters))
-    convolve_panels<Pass>(tiling, in, read, out);
+    convolve_panels<Pass>(tiling, in, read, kept, out);
   else
-    convolve_blocks<Pass>(tiling, in, read, out);
+    convolve_blocks<Pass>(tiling, in, read, kept, out);
 }
 
+/// Reads filters as they lie, see transform_filters.
+auto forward_filters(const ConvShape& s, const float* weight) {
+  return [weight, channels = s.in_channels](int64_t input, int64_t output, int tap, Vector(&rows)[lanes]) {
+    for (int lane = 0; lane < lanes; ++lane)
+      rows[lane] = load(weight + ((output + lane) * taps + tap) * channels + input);
+    transpose(rows);
+  };
+}
+
+/// By the filters in `weight`, or by those `kept`.
 template <typename Stride>
-void forward(const ConvShape& s, const float* in, const float* weight, float* out) {
+void forward(const ConvShape& s, const float* in, const float* weight, const float* kept, float* out) {
   constexpr int64_t tile = Stride::Output::to;
   convolve<Forward<Stride>>(s.batch, {in, s.in_height, s.in_width, s.in_channels, tile * s.stride, s.padding},
-                            [&](int64_t input, int64_t output, int tap, Vector(&rows)[lanes]) {
-                              for (int lane = 0; lane < lanes; ++lane)
-                                rows[lane] =
-                                    load(weight + ((output + lane) * taps + tap) * s.in_channels + input);
-                              transpose(rows);
-                            },
+                            forward_filters(s, weight), kept,
                             {out, s.out_height(), s.out_width(), s.out_channels, tile});
 }
 
@@ -225,7 +245,7 @@ void backward_data(const ConvShape& s, const float* out_gradient, const float* w
         for (int row = 0; row < lanes; ++row)
           rows[row] = load(weight + ((output + row) * taps + taps - 1 - tap) * s.in_channels + input);
       },
-      {in_gradient, s.in_height, s.in_width, s.in_channels, tile});
+      nullptr, {in_gradient, s.in_height, s.in_width, s.in_channels, tile});
 }
 
 }  // namespace
@@ -241,7 +261,27 @@ bool winograd_fits(const ConvShape& s) {
 }
 
 void winograd_forward(const ConvShape& s, const float* in, const float* weight, float* out) {
-  (s.stride == 1 ? forward<UnitStride> : forward<StrideTwo>)(s, in, weight, out);
+  (s.stride == 1 ? forward<UnitStride> : forward<StrideTwo>)(s, in, weight, nullptr, out);
+}
+
+bool winograd_keeps(const ConvShape& s) {
+  return winograd_fits(s) || winograd_few_fits(s);
+}
+
+Buffer winograd_filters(const ConvShape& s, const float* weight) {
+  const FilterLayout layout{s.in_channels, s.out_channels};
+  Buffer filters = float_buffer(layout.size());
+  const auto transform_all = s.stride == 1
+                                 ? transform_items<UnitStride::Filter, decltype(forward_filters(s, weight))>
+                                 : transform_items<StrideTwo::Filter, decltype(forward_filters(s, weight))>;
+#pragma omp parallel for schedule(static)
+  for (int64_t item = 0; item < layout.items(); ++item)
+    transform_all(layout, item, item + 1, forward_filters(s, weight), floats(filters));
+  return filters;
+}
+
+void winograd_forward_kept(const ConvShape& s, const float* in, const Buffer& filters, float* out) {
+  (s.stride == 1 ? forward<UnitStride> : forward<StrideTwo>)(s, in, nullptr, floats(filters), out);
 }
 
 void winograd_backward_data(const ConvShape& s, const float* out_gradient, const float* weight,

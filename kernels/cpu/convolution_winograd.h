@@ -14,6 +14,12 @@ void winograd_backward_data(const ConvShape& shape, const float* out_gradient, c
 void winograd_backward_weight(const ConvShape& shape, const float* in, const float* out_gradient,
                               float* weight_gradient);
 
+/// The same forward by filters that were transformed once for many calls, of all batches: four times their
+/// size.
+bool winograd_keeps(const ConvShape& shape);
+Buffer winograd_filters(const ConvShape& shape, const float* weight);
+void winograd_forward_kept(const ConvShape& shape, const float* in, const Buffer& filters, float* out);
+
 /// The same for so few tiles that those would take longer, forward only: see convolution_winograd_few.cpp.
 bool winograd_few_fits(const ConvShape& shape);
 void winograd_few_forward(const ConvShape& shape, const float* in, const float* weight, float* out);

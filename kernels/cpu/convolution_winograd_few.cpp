@@ -15,36 +15,41 @@ namespace dw::cpu_backend {
 namespace {
 
 constexpr int64_t tile_size = UnitStride::Output::to;
-constexpr int side = UnitStride::Input::to;      ///< points of a tile in a dimension
-constexpr int most_tiles = lanes == 16 ? 4 : 2;  ///< whose sums of a row of points stay in registers
+constexpr int side = UnitStride::Input::to;  ///< points of a tile in a dimension
+constexpr int most_tiles = 4;
+/// Points of a row whose sums of all tiles stay in registers: what a piece has.
+constexpr int piece = lanes == 16 ? side : side / 2;
+constexpr int pieces = side * side / piece;  ///< of a tile
 
-/// A row of points of some tiles, [channels / lanes][points][tiles][lanes], times that row of the transformed
+/// A piece of some tiles, [channels / lanes][points][tiles][lanes], times those points of the transformed
 /// filters of an output channel, [taps][channels]. Sums go to [points][tiles][lanes]: each a vector whose
 /// lanes remain to be added up.
-template <int row, int tiles>
-void multiply_row(const float* windows, int64_t channels, const float* filter, float* sums) {
-  Vector sum[side * tiles] = {};
+template <int index, int tiles>
+void multiply_piece(const float* windows, int64_t channels, const float* filter, float* sums) {
+  constexpr int row = index * piece / side, first = index * piece % side;
+  Vector sum[piece * tiles] = {};
   for (int64_t channel = 0; channel < channels; channel += lanes) {
     Vector columns[3], filters[side];
     unrolled<3>([&](auto tap_row) {
       Vector values[3], results[side];
       unrolled<3>([&](auto tap) { values[tap] = load(filter + (tap_row * 3 + tap) * channels); });
-      UnitStride::Filter::apply(values, results, 1);
+      UnitStride::UnweightedFilter::apply(values, results, 1);
       columns[tap_row] = results[row];
     });
-    UnitStride::Filter::apply(columns, filters, 1);
-    unrolled<side * tiles>([&](auto i) { sum[i] += filters[i / tiles] * load(windows + i * lanes); });
+    UnitStride::UnweightedFilter::apply(columns, filters, 1);
+    unrolled<piece * tiles>(
+        [&](auto i) { sum[i] += filters[first + i / tiles] * load(windows + i * lanes); });
     filter += lanes;
-    windows += side * tiles * lanes;
+    windows += piece * tiles * lanes;
   }
-  unrolled<side * tiles>([&](auto i) { store(sum[i], sums + i * lanes); });
+  unrolled<piece * tiles>([&](auto i) { store(sum[i], sums + i * lanes); });
 }
 
-/// [rows of points][numbers of tiles, less one]
-constexpr auto row_products = []<int... i>(std::integer_sequence<int, i...>) {
-  return std::array{&multiply_row<i / most_tiles, i % most_tiles + 1>...};
+/// [pieces][numbers of tiles, less one]
+constexpr auto piece_products = []<int... i>(std::integer_sequence<int, i...>) {
+  return std::array{&multiply_piece<i / most_tiles, i % most_tiles + 1>...};
 }
-(std::make_integer_sequence<int, side * most_tiles>{});
+(std::make_integer_sequence<int, pieces * most_tiles>{});
 
 /// Lane i of the result is the sum of the lanes of row i.
 template <int size = lanes / 2>
@@ -62,18 +67,21 @@ template <int size = lanes / 2>
   return rows[0];
 }
 
-/// Transforms the windows of a range of tiles to [rows of points] as multiply_row takes them.
+/// Transforms the windows of a range of tiles to [pieces] as multiply_piece takes them.
 void transform_group(const TileRange& range, const Images<const float>& images, const float* zeros,
                      float* group) {
-  const int64_t vector = side * range.count() * lanes, row = images.channels / lanes * vector;
+  constexpr auto weights = UnitStride::UnweightedFilter::weights;
+  const int64_t point = range.count() * lanes, vector = piece * point;
   for (int64_t tile = 0; tile < range.count(); ++tile) {
     const auto pixels = images.window<side>(range.tiling.position(range.first + tile), zeros);
     for (int64_t channel = 0; channel < images.channels; channel += lanes) {
       float* to = group + channel / lanes * vector + tile * lanes;
-      transform<UnitStride::Input>([&](int i) { return load(pixels[static_cast<size_t>(i)] + channel); },
-                                   [&](int i, const Vector& value) {
-                                     store(value, to + i / side * row + i % side * range.count() * lanes);
-                                   });
+      transform<UnitStride::Input>(
+          [&](int i) { return load(pixels[static_cast<size_t>(i)] + channel); },
+          [&](int i, const Vector& value) {
+            store(weights[i / side] * weights[i % side] * value,
+                  to + i / piece * (images.channels / lanes * vector) + i % piece * point);
+          });
     }
   }
 }
@@ -81,16 +89,16 @@ void transform_group(const TileRange& range, const Images<const float>& images, 
 /// Products of a group of tiles with `lanes` filters, to `out` from the group's first tile on.
 void multiply_group(const TileRange& range, const float* group, int64_t channels, const float* weight,
                     float* sums, const Transformed& out) {
-  const int64_t tiles = range.count(), count = side * tiles;
-  for (int64_t row = 0; row < side; ++row, group += count * channels) {
-    const auto multiply = row_products[static_cast<size_t>(row * most_tiles + tiles - 1)];
+  const int64_t tiles = range.count(), count = piece * tiles;
+  for (int64_t index = 0; index < pieces; ++index, group += count * channels) {
+    const auto multiply = piece_products[static_cast<size_t>(index * most_tiles + tiles - 1)];
     for (int64_t output = 0; output < lanes; ++output)
       multiply(group, channels, weight + output * taps * channels, sums + output * count * lanes);
     for (int64_t i = 0; i < count; ++i) {
       Vector rows[lanes];
 #pragma GCC unroll 16
       for (int output = 0; output < lanes; ++output) rows[output] = load(sums + (output * count + i) * lanes);
-      store(sums_of(rows), out.at(row * side + i / tiles, range.first + i % tiles));
+      store(sums_of(rows), out.at(index * piece + i / tiles, range.first + i % tiles));
     }
   }
 }
@@ -113,7 +121,7 @@ void winograd_few_forward(const ConvShape& s, const float* in, const float* weig
   const Images<const float> from{in, s.in_height, s.in_width, s.in_channels, tile_size, s.padding};
   const Images<float> to{out, s.out_height(), s.out_width(), s.out_channels, tile_size};
   const int64_t groups = (tiling.tiles + most_tiles - 1) / most_tiles, points = side * side;
-  const int64_t sums = lanes * side * most_tiles * lanes;
+  const int64_t sums = lanes * piece * most_tiles * lanes;
   const int64_t out_stride = Transformed::stride(tiling.tiles, lanes);
   const int64_t per_thread =
       s.in_channels + lanes + tiling.tiles * points * s.in_channels + sums + points * out_stride;

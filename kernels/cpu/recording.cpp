@@ -4,6 +4,7 @@
 #include <tuple>
 #include <type_traits>
 
+#include "kernels/cpu/convolution_winograd.h"
 #include "kernels/cpu/recording.h"
 #include "kernels/graph.h"
 #include "kernels/memory_pool.h"
@@ -13,6 +14,7 @@ namespace {
 
 using Calls = std::vector<std::function<void()>>;
 thread_local Calls* written = nullptr;
+thread_local CaptureOptions options_now;
 
 /// What is kept of an argument: a copy, and of a list its elements.
 template <typename T>
@@ -60,6 +62,26 @@ void copy_on_device(Stream stream, void* to, const void* from, size_t bytes) {
   Recorder<&KernelTable::copy_on_device>::call(stream, to, from, bytes);
 }
 
+// With constant filters these are transformed at the first replay, when memory may be asked for again.
+void conv_forward(Stream stream, const ConvShape& shape, const void* in, const void* weight, void* out) {
+  if (!options_now.constant_filters || !winograd_keeps(shape))
+    return Recorder<&KernelTable::conv_forward>::call(stream, shape, in, weight, out);
+  written->push_back([=, filters = std::make_shared<Buffer>()] {
+    if (filters->data() == nullptr) *filters = winograd_filters(shape, static_cast<const float*>(weight));
+    winograd_forward_kept(shape, static_cast<const float*>(in), *filters, static_cast<float*>(out));
+  });
+}
+
+template <auto entry>
+struct StepRecorder;
+template <typename... Arguments, void (*KernelTable::*entry)(Arguments...)>
+struct StepRecorder<entry> {
+  static void call(Arguments... arguments) {
+    require(!options_now.constant_filters, "a graph with constant filters cannot change them");
+    Recorder<entry>::call(arguments...);
+  }
+};
+
 KernelTable make_recording_table() {
   using K = KernelTable;
   KernelTable table{};
@@ -74,11 +96,14 @@ KernelTable make_recording_table() {
   write_down<&K::fill, &K::copy, &K::unary, &K::binary, &K::select, &K::axpy>(table);
   write_down<&K::reduce, &K::argmax, &K::add_score, &K::all_finite>(table);
   write_down<&K::gather_rows, &K::scatter_add_rows>(table);
-  write_down<&K::uniform, &K::normal, &K::bernoulli, &K::sgd, &K::adam, &K::convert_all>(table);
+  write_down<&K::uniform, &K::normal, &K::bernoulli, &K::convert_all>(table);
+  table.sgd = StepRecorder<&K::sgd>::call;
+  table.adam = StepRecorder<&K::adam>::call;
   write_down<&K::max_pool, &K::max_pool_backward, &K::average_pool, &K::average_pool_backward>(table);
   write_down<&K::batch_norm_training, &K::batch_norm_inference, &K::batch_norm_backward>(table);
-  write_down<&K::softmax_cross_entropy, &K::conv_forward, &K::conv_backward_data, &K::conv_backward_weight,
-             &K::conv_max_pool, &K::matmul>(table);
+  write_down<&K::softmax_cross_entropy, &K::conv_backward_data, &K::conv_backward_weight, &K::conv_max_pool,
+             &K::matmul>(table);
+  table.conv_forward = conv_forward;
   return table;
 }
 
@@ -93,7 +118,10 @@ struct CpuRecording final : Graph::Recording {
 /// Where this thread's calls go while it lives.
 class Writing {
  public:
-  explicit Writing(Calls& calls) { written = &calls; }
+  Writing(Calls& calls, const CaptureOptions& options) {
+    written = &calls;
+    options_now = options;
+  }
   Writing(const Writing&) = delete;
   Writing& operator=(const Writing&) = delete;
   ~Writing() { written = nullptr; }
@@ -101,10 +129,10 @@ class Writing {
 
 }  // namespace
 
-std::unique_ptr<Graph::Recording> record(const std::function<void()>& body) {
+std::unique_ptr<Graph::Recording> record(const std::function<void()>& body, const CaptureOptions& options) {
   Calls calls;
   {
-    const Writing writing(calls);
+    const Writing writing(calls, options);
     body();
   }
   return std::make_unique<CpuRecording>(std::move(calls));

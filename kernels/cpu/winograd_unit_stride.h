@@ -2,6 +2,7 @@
 // tile of 16 outputs where the definition takes 144. See winograd_transform.h.
 #pragma once
 
+#include <array>
 #include <cstdint>
 
 #include "kernels/cpu/winograd_transform.h"
@@ -42,6 +43,20 @@ struct UnitStride {
       u[2 * stride] = even - odd;
       u[3 * stride] = even2 + odd2;
       u[4 * stride] = even2 - odd2;
+      u[5 * stride] = g[2];
+    }
+  };
+
+  /// The same, but for a factor a point, which the points of inputs may have instead.
+  struct UnweightedFilter {
+    static constexpr std::array<float, 6> weights = {1, near_weight, near_weight, far_weight, far_weight, 1};
+    static void apply(const Vector* g, Vector* u, int64_t stride) {
+      const Vector even = g[0] + near_squared * g[2], even2 = g[0] + far_squared * g[2];
+      u[0] = g[0];
+      u[stride] = even + near * g[1];
+      u[2 * stride] = even - near * g[1];
+      u[3 * stride] = even2 + far * g[1];
+      u[4 * stride] = even2 - far * g[1];
       u[5 * stride] = g[2];
     }
   };
