@@ -18,6 +18,7 @@
 #include <omp.h>
 
 #include <cstring>
+#include <memory>
 #endif
 
 namespace dw::DEEPWATER_BACKEND {
@@ -184,7 +185,7 @@ class Block {
   }
 
   /// Replaces data[i] by combine(data[0], ..., data[i]) for i in [0, count), and ends with a barrier.
-  /// `combine` must be associative in value (integers), or the rounding differs between the devices.
+  /// `combine` must be associative in value (whole numbers), or the rounding differs between the devices.
   template <typename T, typename Combine>
   HD void inclusive_scan(int64_t count, T* data, LaneValues<T>& lanes, const Combine& combine) const {
 #ifdef __CUDA_ARCH__
@@ -300,6 +301,13 @@ inline void check_launch(cudaError_t error, Stream stream) {
   require(error == cudaSuccess, "launch of a block kernel on {} failed: {}", to_string(stream.device),
           cudaGetErrorString(error));
 }
+#else
+/// On the heap: a thread's own variable would be looked up anew in every loop.
+template <typename Shared>
+Shared& shared_of_thread() {
+  static thread_local const auto shared = std::make_unique<Shared>();
+  return *shared;
+}
 #endif
 
 /// Runs `body` for every block index in [0, blocks), fewer than 2³¹. Blocks are independent and may run in
@@ -320,8 +328,7 @@ void for_each_block(Stream stream, int64_t blocks, const Body& body, bool parall
   static_cast<void>(stream);
 #pragma omp parallel for schedule(dynamic) if (parallel && blocks > 1)
   for (int64_t index = 0; index < blocks; ++index) {
-    static thread_local Shared shared;
-    body(Block{}, index, shared);
+    body(Block{}, index, shared_of_thread<Shared>());
   }
 #endif
 }
@@ -354,10 +361,7 @@ void run_crew(Stream stream, int64_t most_blocks, const Body& body) {
   const int64_t threads = omp_get_max_threads();
   const int members = static_cast<int>(most_blocks < threads ? most_blocks : threads);
 #pragma omp parallel num_threads(members)
-  {
-    static thread_local Shared shared;
-    body(CrewBlock(omp_get_thread_num(), omp_get_num_threads()), shared);
-  }
+  { body(CrewBlock(omp_get_thread_num(), omp_get_num_threads()), shared_of_thread<Shared>()); }
 #endif
 }
 

@@ -90,6 +90,7 @@ def main():
             term, expected = load(request, sys.argv[2])
             answer = {"difference": difference(term, expected)}
         else:
+            milliseconds(term)  # does not count: see gradient.cpp
             answer = {"milliseconds": statistics.median(milliseconds(term) for _ in range(request))}
         print(json.dumps(answer), flush=True)
 

@@ -65,12 +65,18 @@ HD inline int32_t entry_of(float v, int32_t bit) {
   return bit * histogram_bins + (nearest(v, knot_count) & (histogram_bins - 1));
 }
 
-// What that entry holds: the pull in the direction of v.
+// What the entry of a positive v holds, and that of a negative one: the pull in the direction of v.
+HD inline float pull_of_positive(const MatchingArguments& a, int32_t bit, int32_t knot) {
+  return a.slopes[bit * slope_count + knot] - a.drift[knot];
+}
+HD inline float pull_of_negative(const MatchingArguments& a, int32_t bit, int32_t knot) {
+  return a.slopes[bit * slope_count + knot] + a.drift[knot];
+}
+
 HD inline float pull_at(const MatchingArguments& a, int32_t entry) {
   const int32_t bit = entry / histogram_bins, place = entry % histogram_bins;
-  const bool negative = place >= knot_count;
-  const int32_t knot = negative ? histogram_bins - place : place;
-  return a.slopes[bit * slope_count + knot] - (negative ? -a.drift[knot] : a.drift[knot]);
+  return place < knot_count ? pull_of_positive(a, bit, place)
+                            : pull_of_negative(a, bit, histogram_bins - place);
 }
 
 struct MatchingBody {
@@ -78,9 +84,9 @@ struct MatchingBody {
 
   /// Of one bit: prefix sums of its histogram, and squares of what is missing at the knots.
   struct Comparison {
-    int64_t below[histogram_bins];
+    double below[histogram_bins];  // whole numbers
     double squares[knot_count];
-    LaneValues<int64_t> lanes;
+    LaneValues<double> lanes;
   };
 
   struct Shared {
@@ -213,25 +219,28 @@ struct MatchingBody {
   // One bit: prefix sums of its histogram are its distribution function; what is missing to the target is its
   // pull.
   HD void compare(const CrewBlock& block, int64_t bit, Shared& shared) const {
-    int64_t* below = shared.bit.below;
-    block.each(histogram_bins, [&](int64_t k) { below[k] = a.histogram[bit * histogram_bins + k]; });
+    double* const below = shared.bit.below;
+    double* const squares = shared.bit.squares;
+    const int64_t* histogram = a.histogram + bit * histogram_bins;
+    block.each(histogram_bins, [=](int64_t k) { below[k] = static_cast<double>(histogram[k]); });
     block.inclusive_scan(histogram_bins, below, shared.bit.lanes, std::plus<>());
-    const int64_t sum = below[histogram_bins - 1];
-    const double owned = static_cast<double>(sum) / share_unit;
-    const double factor = owned > 0 ? -2 * a.strength * a.mean_weights / owned : 0;
-    block.each(slope_count, [&](int64_t i) {
-      double missing = 0;
-      if (i < knot_count && owned > 0) {
-        const int64_t above = sum - below[knot_count - 1 + i] - below[knot_count - 1 - i];
-        missing = static_cast<double>(a.target[i]) - static_cast<double>(above) / static_cast<double>(sum);
-        if (a.one_sided && missing < 0) missing = 0;
-      }
-      if (i < knot_count) shared.bit.squares[i] = missing * missing;
-      a.slopes[bit * slope_count + i] = static_cast<float>(factor * missing);
+    const double sum = below[histogram_bins - 1];
+    const double factor = sum > 0 ? -2 * a.strength * a.mean_weights / (sum / share_unit) : 0;
+    const double whole = sum > 0 ? sum : 1, least = a.one_sided ? 0 : -2;
+    const float* target = a.target;
+    float* const slopes = a.slopes + bit * slope_count;
+    block.each(knot_count, [=](int64_t i) {
+      const double above = sum - below[knot_count - 1 + i] - below[knot_count - 1 - i];
+      double missing = static_cast<double>(target[i]) - above / whole;
+      missing = missing < least ? least : missing;
+      missing = sum > 0 ? missing : 0;
+      squares[i] = missing * missing;
+      slopes[i] = static_cast<float>(factor * missing);
     });
     block.each(1, [&](int64_t) {
-      double loss = 0.5 * shared.bit.squares[0];
-      for (int i = 1; i < knot_count; ++i) loss += shared.bit.squares[i];
+      slopes[knot_count] = 0;
+      double loss = 0.5 * squares[0];
+      for (int i = 1; i < knot_count; ++i) loss += squares[i];
       a.losses[bit] = loss * knot_step * a.mean_weights / static_cast<double>(a.bits);
     });
   }
@@ -261,9 +270,14 @@ struct MatchingBody {
 
   HD void pull_by_table(const CrewBlock& block, Shared& shared) const {
     if (!has_stretches(block)) return;
-    block.each(a.bits * histogram_bins,
-               [&](int64_t i) { shared.pulls[i] = pull_at(a, static_cast<int32_t>(i)); });
-    const float* pulls = shared.pulls;
+    float* const pulls = shared.pulls;
+    const MatchingArguments arguments = a;
+    block.each(a.bits * knot_count, [=](int64_t i) {
+      const auto bit = static_cast<int32_t>(i / knot_count), knot = static_cast<int32_t>(i % knot_count);
+      float* const row = pulls + bit * histogram_bins;
+      row[knot] = pull_of_positive(arguments, bit, knot);
+      row[histogram_bins - 1 - knot] = pull_of_negative(arguments, bit, knot + 1);
+    });
     pull(block, shared, [=](int32_t entry) { return pulls[entry]; });
   }
 
