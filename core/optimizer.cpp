@@ -5,18 +5,18 @@
 namespace dw {
 namespace {
 
-std::vector<Tensor> zeros_beside(const std::vector<NamedTensor>& parameters) {
-  std::vector<Tensor> zeros;
-  for (const NamedTensor& parameter : parameters) zeros.push_back(Tensor::zeros_like(parameter.tensor));
-  return zeros;
-}
-
 void append_named(std::vector<NamedTensor>& list, const std::string& prefix,
                   const std::vector<NamedTensor>& parameters, const std::vector<Tensor>& tensors) {
   for (size_t i = 0; i < parameters.size(); ++i) list.push_back({prefix + parameters[i].name, tensors[i]});
 }
 
 }  // namespace
+
+const std::vector<Tensor>& OptimizerState::beside(const std::vector<NamedTensor>& parameters) const {
+  if (tensors_.empty())
+    for (const NamedTensor& parameter : parameters) tensors_.push_back(Tensor::zeros_like(parameter.tensor));
+  return tensors_;
+}
 
 Optimizer::Optimizer(std::vector<NamedTensor> parameters) : parameters_(std::move(parameters)) {
   require(!parameters_.empty(), "an optimizer expects at least one parameter, found none");
@@ -45,26 +45,22 @@ std::vector<OptimizerTensor> Optimizer::kernel_tensors(const std::vector<Tensor>
 }
 
 Sgd::Sgd(std::vector<NamedTensor> parameters, const Options& options)
-    : Optimizer(std::move(parameters)), options_(options), momentum_(zeros_beside(parameters_)) {}
+    : Optimizer(std::move(parameters)), options_(options) {}
 
 void Sgd::step() {
   const SgdOptions options{learning_rate_.data<double>(), options_.momentum, options_.nesterov};
-  kernels(device()).sgd(current_stream(device()), kernel_tensors(momentum_, {}, options_.weight_decay),
-                        options);
+  kernels(device()).sgd(current_stream(device()),
+                        kernel_tensors(momentum_.beside(parameters_), {}, options_.weight_decay), options);
 }
 
 std::vector<NamedTensor> Sgd::state() const {
   std::vector<NamedTensor> list;
-  append_named(list, "momentum.", parameters_, momentum_);
+  append_named(list, "momentum.", parameters_, momentum_.beside(parameters_));
   return list;
 }
 
 Adam::Adam(std::vector<NamedTensor> parameters, const Options& options)
-    : Optimizer(std::move(parameters)),
-      options_(options),
-      first_(zeros_beside(parameters_)),
-      second_(zeros_beside(parameters_)),
-      step_(Tensor::zeros({1}, DType::i64, device())) {}
+    : Optimizer(std::move(parameters)), options_(options), step_(Tensor::zeros({1}, DType::i64, device())) {}
 
 void Adam::step() {
   step_.copy_from(add(step_, Tensor::full({1}, 1, DType::i64, device())));
@@ -74,14 +70,16 @@ void Adam::step() {
                             options_.beta2,
                             options_.epsilon,
                             options_.decoupled};
-  kernels(device()).adam(current_stream(device()), kernel_tensors(first_, second_, options_.weight_decay),
-                         options);
+  kernels(device()).adam(
+      current_stream(device()),
+      kernel_tensors(first_.beside(parameters_), second_.beside(parameters_), options_.weight_decay),
+      options);
 }
 
 std::vector<NamedTensor> Adam::state() const {
   std::vector<NamedTensor> list{{"step", step_}};
-  append_named(list, "first_moment.", parameters_, first_);
-  append_named(list, "second_moment.", parameters_, second_);
+  append_named(list, "first_moment.", parameters_, first_.beside(parameters_));
+  append_named(list, "second_moment.", parameters_, second_.beside(parameters_));
   return list;
 }
 

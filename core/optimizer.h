@@ -34,6 +34,16 @@ class Optimizer {
   Tensor learning_rate_;  // f64 [1]
 };
 
+/// Zeros beside the parameters, made when first asked for: in a first step, memory that activations have
+/// given back then serves.
+class OptimizerState {
+ public:
+  const std::vector<Tensor>& beside(const std::vector<NamedTensor>& parameters) const;
+
+ private:
+  mutable std::vector<Tensor> tensors_;
+};
+
 /// Stochastic gradient descent with (Nesterov) momentum (Sutskever et al. 2013, in PyTorch's form):
 /// g ← gradient + weight_decay · w; buf ← momentum · buf + g; w ← w − lr · (nesterov ? g + momentum · buf :
 /// buf).
@@ -50,7 +60,7 @@ class Sgd : public Optimizer {
 
  private:
   Options options_;
-  std::vector<Tensor> momentum_;
+  OptimizerState momentum_;
 };
 
 /// Adam (Kingma & Ba 2015), or AdamW (Loshchilov & Hutter 2019) with decoupled weight decay.
@@ -67,7 +77,7 @@ class Adam : public Optimizer {
 
  private:
   Options options_;
-  std::vector<Tensor> first_, second_;
+  OptimizerState first_, second_;
   Tensor step_;  // i64 [1]
 };
 

@@ -16,6 +16,8 @@ namespace {
 constexpr size_t kibibyte = 1024, mebibyte = 1024 * kibibyte;
 constexpr size_t small_request = mebibyte;
 constexpr size_t small_segment = 2 * mebibyte;
+constexpr size_t medium_request = 32 * mebibyte;
+constexpr size_t medium_segment = 128 * mebibyte;
 
 size_t round_up(size_t size, size_t multiple) {
   return (size + multiple - 1) / multiple * multiple;
@@ -23,6 +25,7 @@ size_t round_up(size_t size, size_t multiple) {
 
 size_t segment_size(size_t size, bool small) {
   if (small) return small_segment;
+  if (size <= medium_request) return medium_segment;
   return round_up(size, std::clamp(std::bit_floor(size / 16), 64 * kibibyte, 2 * mebibyte));
 }
 
@@ -71,14 +74,18 @@ MemoryPool::Blocks::iterator MemoryPool::grow(size_t size, bool small) {
   if (frozen_)
     throw FrozenPoolError(fmt::format("memory pool of {} is frozen and holds no free block of {} bytes",
                                       to_string(device_), size));
-  const size_t segment = caching_ ? segment_size(size, small) : size;
+  size_t segment = caching_ ? segment_size(size, small) : size;
   void* data = source_.allocate(device_.index, segment);
   if (data == nullptr) {
     return_cached_segments();
     data = source_.allocate(device_.index, segment);
   }
+  if (data == nullptr && segment > size) {
+    segment = size;  // no room for more than was asked for
+    data = source_.allocate(device_.index, segment);
+  }
   require(data != nullptr, "out of memory on {}: {} more were requested, {} are in use and {} reserved",
-          to_string(device_), in_mebibytes(segment), in_mebibytes(statistics_.in_use),
+          to_string(device_), in_mebibytes(size), in_mebibytes(statistics_.in_use),
           in_mebibytes(statistics_.reserved));
   statistics_.reserved += segment;
   auto* address = static_cast<std::byte*>(data);

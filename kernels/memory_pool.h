@@ -13,8 +13,9 @@
 
 namespace dw {
 
-/// Thread-safe. Requests up to 1 MiB share segments of 2 MiB; a larger one gets a segment of its own (rounded
-/// up by at most 1/16, and at least to 64 KiB), which later requests may split. A pool that does not cache
+/// Thread-safe. Requests up to 1 MiB share segments of 2 MiB, those up to 32 MiB segments of 128 MiB, where
+/// neighbours that were given back become one block again; a larger one gets a segment of its own (rounded up
+/// by at most 1/16, and at least to 64 KiB), which later requests may split. A pool that does not cache
 /// asks its source for every block, of exactly that size: sanitizers then see where each ends, and nothing
 /// can be captured.
 class MemoryPool {

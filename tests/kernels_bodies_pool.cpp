@@ -57,6 +57,23 @@ TEST_CASE("memory pool: small requests share a segment and coalesce again") {
   CHECK(Source::segments == 0);
 }
 
+TEST_CASE("memory pool: medium requests share a segment and coalesce again") {
+  MemoryPool pool = Source::pool();
+  std::vector<void*> blocks;
+  for (int i = 0; i < 10; ++i) blocks.push_back(pool.allocate(12 * mebibyte));
+  CHECK(Source::requests == 1);
+  for (void* block : blocks) pool.release(block);
+  CHECK(pool.allocate(100 * mebibyte) == blocks[0]);
+  CHECK(Source::requests == 1);
+}
+
+TEST_CASE("memory pool: where a shared segment has no room, a block gets what it needs") {
+  MemoryPool pool = Source::pool(20 * mebibyte);
+  void* block = pool.allocate(12 * mebibyte);
+  CHECK(pool.statistics().reserved == 12 * mebibyte);
+  pool.release(block);
+}
+
 TEST_CASE("memory pool: blocks in use never overlap") {
   MemoryPool pool = Source::pool();
   std::map<std::byte*, size_t> used;
@@ -103,12 +120,12 @@ TEST_CASE("memory pool: a large segment is split, joined and reused across sizes
 
 TEST_CASE("memory pool: the smallest block that fits is taken") {
   MemoryPool pool = Source::pool();
-  void* large = pool.allocate(40 * mebibyte);
-  void* medium = pool.allocate(20 * mebibyte);
+  void* large = pool.allocate(60 * mebibyte);
+  void* medium = pool.allocate(40 * mebibyte);
   pool.release(large);
   pool.release(medium);
-  CHECK(pool.allocate(18 * mebibyte) == medium);
-  CHECK(pool.allocate(40 * mebibyte) == large);
+  CHECK(pool.allocate(38 * mebibyte) == medium);
+  CHECK(pool.allocate(60 * mebibyte) == large);
 }
 
 TEST_CASE("memory pool: memory that ran out is first returned, then an error that says so") {
@@ -134,7 +151,7 @@ TEST_CASE("memory pool: frozen, it serves from its cache only") {
   pool.release(block);
   pool.set_frozen(true);
   CHECK(pool.allocate(8 * mebibyte) == block);
-  CHECK_THROWS_AS(pool.allocate(8 * mebibyte), FrozenPoolError);
+  CHECK_THROWS_AS(pool.allocate(128 * mebibyte), FrozenPoolError);
   pool.release(block);
   pool.release_cached();
   CHECK(Source::segments == 1);
