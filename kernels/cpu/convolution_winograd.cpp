@@ -1,6 +1,7 @@
 // 3x3 convolution of stride 1 or 2 in single precision by Winograd's minimal filtering, for all three passes:
 // 1/4 of the products of the definition at stride 1 and 9/16 at stride 2, at about twice its rounding error.
-// Tiles are transformed, multiplied and transformed back in blocks that stay in the caches. Floor: 4.5
+// Tiles are transformed, multiplied and transformed back in blocks that stay in the caches; filters, unless
+// they are kept from call to call, as in a graph with constant filters, first. Floor: 4.5
 // (stride 2: 10.125) · outputs of a channel · channels in · channels out flops a pass at the machine's rate,
 // and few channels: input and output once at its bandwidth. Every tile is computed alike in whatever block,
 // and what is summed over blocks is cut by the shape alone, so the thread count changes no bit.

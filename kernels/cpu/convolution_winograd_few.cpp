@@ -1,10 +1,11 @@
 // Forward 3x3 convolution of stride 1 for a handful of tiles, by Winograd's minimal filtering. So few take no
 // longer to multiply than filters to transform: nothing is done to these but arithmetic. Lanes are input
-// channels, as filters lie in memory; a row of points at a time is transformed in registers and multiplied
-// there by that row of all tiles, and the sums are added up across lanes at the end. Takes 0.65 to 0.85 of
-// the time of a product of patches. Floor: for every vector of input channels and output channel 84
-// operations and 36 multiply-adds a tile at the machine's rate, or the filters once at its bandwidth. What is
-// summed in which order depends on the shape alone, so the thread count changes no bit.
+// channels, as filters lie in memory; a row of points at a time, or half of one where registers are few, is
+// transformed in registers and multiplied there by those points of all tiles, and the sums are added up
+// across lanes at the end. Takes 0.6 to 0.85 of the time of a product of patches. Floor: for every vector of
+// input channels and output channel 60 operations (84 by halves) and 36 multiply-adds a tile at the machine's
+// rate, or the filters once at its bandwidth. What is summed in which order depends on the shape alone, so
+// the thread count changes no bit.
 #include <omp.h>
 
 #include "kernels/cpu/convolution_winograd.h"
@@ -15,18 +16,18 @@ namespace dw::cpu_backend {
 namespace {
 
 constexpr int64_t tile_size = UnitStride::Output::to;
-constexpr int side = UnitStride::Input::to;  ///< points of a tile in a dimension
-constexpr int most_tiles = 4;
+constexpr int64_t side = UnitStride::Input::to;  ///< points of a tile in a dimension
+constexpr int64_t most_tiles = 4;
 /// Points of a row whose sums of all tiles stay in registers: what a piece has.
-constexpr int piece = lanes == 16 ? side : side / 2;
-constexpr int pieces = side * side / piece;  ///< of a tile
+constexpr int64_t piece = lanes == 16 ? side : side / 2;
+constexpr int64_t pieces = side * side / piece;  ///< of a tile
 
 /// A piece of some tiles, [channels / lanes][points][tiles][lanes], times those points of the transformed
 /// filters of an output channel, [taps][channels]. Sums go to [points][tiles][lanes]: each a vector whose
 /// lanes remain to be added up.
 template <int index, int tiles>
 void multiply_piece(const float* windows, int64_t channels, const float* filter, float* sums) {
-  constexpr int row = index * piece / side, first = index * piece % side;
+  constexpr int64_t row = index * piece / side, first = index * piece % side;
   Vector sum[piece * tiles] = {};
   for (int64_t channel = 0; channel < channels; channel += lanes) {
     Vector columns[3], filters[side];

@@ -274,7 +274,7 @@ struct MatchingBody {
     const MatchingArguments arguments = a;
     block.each(a.bits * knot_count, [=](int64_t i) {
       const auto bit = static_cast<int32_t>(i / knot_count), knot = static_cast<int32_t>(i % knot_count);
-      float* const row = pulls + bit * histogram_bins;
+      float* const row = pulls + int64_t{bit} * histogram_bins;
       row[knot] = pull_of_positive(arguments, bit, knot);
       row[histogram_bins - 1 - knot] = pull_of_negative(arguments, bit, knot + 1);
     });
