@@ -12,8 +12,8 @@ namespace dw {
 /// What a capture may take for granted.
 struct CaptureOptions {
   /// The filters of convolutions keep the values that they have at the first replay, so that what a kernel
-  /// makes of them is made once: for inference. On CUDA, where cuDNN takes filters as they are, without
-  /// effect.
+  /// makes of them is made once, and kept where it pays (up to 16 MiB): for inference. On CUDA, where cuDNN
+  /// takes filters as they are, without effect.
   bool constant_filters = false;
 };
 

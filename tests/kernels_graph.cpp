@@ -131,3 +131,19 @@ TEST_CASE("graph: with constant filters an optimizer's step is an error") {
                        doctest::Contains("cannot change them"), Error);
   CHECK_FALSE(Graph::is_capturing());
 }
+
+TEST_CASE("graph: of constant filters up to 16 MiB are kept") {
+  const Tensor image = Tensor::full({1, 128, 8, 8}, 1), weight = Tensor::full({128, 128, 3, 3}, 0.5);
+  Tensor out;
+  const auto body = [&] {
+    for (int i = 0; i < 9; ++i) out = conv2d(image, weight, {}, {.padding = 1});  // 2.3 MiB each
+  };
+  body();
+  out = Tensor();
+  const Graph graph = Graph::capture(cpu, body, {.constant_filters = true});
+  const size_t before = memory_statistics(cpu).in_use;
+  graph.replay();
+  const size_t kept = memory_statistics(cpu).in_use - before;
+  CHECK(kept > size_t{12} << 20);
+  CHECK(kept <= size_t{16} << 20);
+}

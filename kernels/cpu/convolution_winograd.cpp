@@ -269,6 +269,10 @@ bool winograd_keeps(const ConvShape& s) {
   return winograd_fits(s) || winograd_few_fits(s);
 }
 
+size_t winograd_filter_bytes(const ConvShape& s) {
+  return static_cast<size_t>(FilterLayout{s.in_channels, s.out_channels}.size()) * sizeof(float);
+}
+
 Buffer winograd_filters(const ConvShape& s, const float* weight) {
   const FilterLayout layout{s.in_channels, s.out_channels};
   Buffer filters = float_buffer(layout.size());

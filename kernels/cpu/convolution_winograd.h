@@ -17,6 +17,7 @@ void winograd_backward_weight(const ConvShape& shape, const float* in, const flo
 /// The same forward by filters that were transformed once for many calls, of all batches: four times their
 /// size.
 bool winograd_keeps(const ConvShape& shape);
+size_t winograd_filter_bytes(const ConvShape& shape);
 Buffer winograd_filters(const ConvShape& shape, const float* weight);
 void winograd_forward_kept(const ConvShape& shape, const float* in, const Buffer& filters, float* out);
 

@@ -15,6 +15,8 @@ namespace {
 using Calls = std::vector<std::function<void()>>;
 thread_local Calls* written = nullptr;
 thread_local CaptureOptions options_now;
+/// Of constant filters that this capture keeps transformed.
+thread_local size_t kept_bytes = 0;
 
 /// What is kept of an argument: a copy, and of a list its elements.
 template <typename T>
@@ -62,10 +64,14 @@ void copy_on_device(Stream stream, void* to, const void* from, size_t bytes) {
   Recorder<&KernelTable::copy_on_device>::call(stream, to, from, bytes);
 }
 
-// With constant filters these are transformed at the first replay, when memory may be asked for again.
+// With constant filters these are transformed at the first replay, when memory may be asked for again: as
+// many as stay in a third-level cache from replay to replay. From memory their fourfold size takes longer.
 void conv_forward(Stream stream, const ConvShape& shape, const void* in, const void* weight, void* out) {
-  if (!options_now.constant_filters || !winograd_keeps(shape))
-    return Recorder<&KernelTable::conv_forward>::call(stream, shape, in, weight, out);
+  constexpr size_t most_bytes = 16 << 20;
+  const bool keeps = options_now.constant_filters && winograd_keeps(shape) &&
+                     kept_bytes + winograd_filter_bytes(shape) <= most_bytes;
+  if (!keeps) return Recorder<&KernelTable::conv_forward>::call(stream, shape, in, weight, out);
+  kept_bytes += winograd_filter_bytes(shape);
   written->push_back([=, filters = std::make_shared<Buffer>()] {
     if (filters->data() == nullptr) *filters = winograd_filters(shape, static_cast<const float*>(weight));
     winograd_forward_kept(shape, static_cast<const float*>(in), *filters, static_cast<float*>(out));
@@ -121,6 +127,7 @@ class Writing {
   Writing(Calls& calls, const CaptureOptions& options) {
     written = &calls;
     options_now = options;
+    kept_bytes = 0;
   }
   Writing(const Writing&) = delete;
   Writing& operator=(const Writing&) = delete;
