@@ -28,8 +28,8 @@ class Graph {
  public:
   /// The work happens in replay(), not here. While capturing on CUDA no other thread may use the device; the
   /// memory pool is frozen. Errors: whatever the body throws; a request that the pool has no cached memory
-  /// for; anything that waits for the device or touches memory of the host; an optimizer's step with constant
-  /// filters.
+  /// for; anything that waits for the device or touches memory of the host; on the CPU an optimizer's step
+  /// with constant filters.
   static Graph capture(Device device, const std::function<void()>& body, const CaptureOptions& options = {});
 
   /// Whether this thread is inside capture(). What would then be forgotten, or copied from the host, can wait

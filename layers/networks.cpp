@@ -101,6 +101,7 @@ std::unique_ptr<Module> make_network(const NetworkSpec& spec) {
 
 std::vector<NetworkHelp> known_networks() {
   std::vector<NetworkHelp> list;
+  list.reserve(std::size(networks));
   for (const Entry& entry : networks)
     list.push_back({std::string(entry.name), std::string(entry.description)});
   return list;

@@ -60,9 +60,9 @@ HD void with_operation(BinaryOp op, const Body& body) {
     case BinaryOp::multiply:
       return body([](A x, A y) { return x * y; });
     case BinaryOp::maximum:  // either NaN gives a NaN
-      return body([](A x, A y) { return (x > y) | (x != x) ? x : y; });
+      return body([](A x, A y) { return ((x > y) | (x != x)) ? x : y; });
     case BinaryOp::minimum:
-      return body([](A x, A y) { return (x < y) | (x != x) ? x : y; });
+      return body([](A x, A y) { return ((x < y) | (x != x)) ? x : y; });
     default:
       break;
   }

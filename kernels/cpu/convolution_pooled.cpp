@@ -51,7 +51,7 @@ struct Planes {
 
 /// Lane by lane; a NaN is larger than everything.
 Vector larger(const Vector& a, const Vector& b) {
-  return (b <= a) | (a != a) ? a : b;
+  return ((b <= a) | (a != a)) ? a : b;
 }
 
 /// The maxima of output rows y and y + 1 of every filter, [filters][round_up(width, together)]. Weights

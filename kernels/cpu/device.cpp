@@ -24,7 +24,7 @@ void* raw_allocate(int, size_t bytes) {
 }
 
 void raw_release(int, void* data) {
-  std::free(data);
+  std::free(data);  // NOLINT(*-owning-memory, *-no-malloc): where raw memory begins and ends
 }
 
 void copy_memory(Stream, void* to, const void* from, size_t bytes) {

@@ -1,5 +1,6 @@
 // Graphs on the CPU: while one is captured, kernels(cpu) is a table whose entries write their calls down. It
-// keeps what CUDA's capture keeps, arguments and addresses, and nothing else, and refuses what that refuses.
+// keeps what CUDA's capture keeps, arguments and addresses, and refuses what that refuses; besides only what
+// is made of constant filters.
 // Floor: that of the kernels recorded.
 #include <tuple>
 #include <type_traits>

@@ -54,7 +54,11 @@ class Pooled {
   }
 
  private:
-  double group() const { return static_cast<double>(places_.size() / size_); }
+  /// Weights of an average.
+  double group() const {
+    const size_t whole = places_.size() / size_;
+    return static_cast<double>(whole);
+  }
 
   std::vector<uint32_t> places_;
   size_t size_, bits_;
