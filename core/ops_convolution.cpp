@@ -142,7 +142,7 @@ Tensor conv2d_max_pool2d(const Tensor& input, const Tensor& weight, const Tensor
   const ConvShape conv = conv_shape(input, weight, bias, conv_options);
   const PoolShape pool = pool_shape({conv.batch, conv.out_channels, conv.out_height(), conv.out_width()},
                                     conv.dtype, pool_options);
-  const Tensor out = pooled_like(pool, input.device());
+  Tensor out = pooled_like(pool, input.device());
   const Tensor x = channels_last(input), filters = channels_last(weight);
   const Tensor added = dense_bias(bias, conv.dtype);
   kernels(out.device())

@@ -14,7 +14,7 @@ constexpr double most_pruned_judged = 0.95;
 
 std::filesystem::path key_in(const std::filesystem::path& folder, const std::string& name,
                              const std::string& owner) {
-  const std::filesystem::path path = folder / (name + ".key");
+  std::filesystem::path path = folder / (name + ".key");
   if (!std::filesystem::exists(path)) save_key_and_claim(generate_key(owner), path);
   return path;
 }

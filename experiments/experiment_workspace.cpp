@@ -32,7 +32,7 @@ SchemeOptions options_of(const NetworkRequest& request, const PresetSettings& se
 
 // Keys of experiments are derived, so a run that was cut between the two files makes them again.
 fs::path key_in(const fs::path& folder, const OwnerKey& key) {
-  const fs::path path = folder / "owner.key";
+  fs::path path = folder / "owner.key";
   if (fs::exists(path) && fs::exists(claim_path_for(path))) return path;
   fs::remove(path);
   fs::remove(claim_path_for(path));

@@ -241,7 +241,8 @@ Findings run(ExperimentContext& context) {
   others.first_seed = 1001;  // no seed is used for two networks of one comparison
 
   std::vector<Comparison> all;
-  const auto add = [&](const PopulationResult& base, Population population, uint64_t first_seed = 1001) {
+  const auto add = [&](const PopulationResult& base, const Population& population,
+                       uint64_t first_seed = 1001) {
     others.first_seed = first_seed;
     others.networks = static_cast<int64_t>(base.features.size());
     all.push_back(compare(context, base, population, others));

@@ -41,7 +41,7 @@ Findings run(ExperimentContext& context) {
     // At the default strength; the stronger ones are only shown.
     const auto marked = [&](const std::string& name, Situation situation) {
       const NetworkRequest standard = request("deepwater", situation);
-      const EmbeddingMeasurement measured = measure_embedding(context, standard);
+      EmbeddingMeasurement measured = measure_embedding(context, standard);
       const Mark mark = load_claim(context.network(standard).claim).marks.front().mark;
       add(fmt::format("{}, strength {:g} (default)", name, mark.strength), measured, bare.accuracy);
       for (const char* strength : stronger) {
