@@ -105,10 +105,8 @@ TEST_CASE("graph: constant filters keep the values of the first replay, and othe
     const auto body = [&, &weight = filters] {
       out = conv2d(image, weight, {}, {.padding = weight.size(2) / 2});
     };
-    {
-      body();  // fills the pool
-      out = Tensor();
-    }
+    body();  // fills the pool
+    out = Tensor();
     const Graph graph = Graph::capture(cpu, body, {.constant_filters = true});
     filters.fill(0.25);  // nothing has been computed yet
     graph.replay();
