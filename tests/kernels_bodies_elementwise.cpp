@@ -174,7 +174,7 @@ TEST_CASE("bodies: maximum, minimum and relu keep a NaN") {
 
 TEST_CASE("bodies: copy converts between all dtypes and layouts") {
   for_each_device([](Device device) {
-    const Shape shape{2, 3, 4, 5};
+    const Shape shape{2, 5, 4, 3};
     for (const DType from : all_dtypes)
       for (const DType to : all_dtypes)
         for (const Layout layout : all_layouts) {
@@ -190,6 +190,21 @@ TEST_CASE("bodies: copy converts between all dtypes and layouts") {
           check_close(out.values(), expected, is_floating(to) ? tolerance_of(to) : 0);
           if (layout == Layout::gaps) CHECK(out.gaps_untouched());
         }
+  });
+}
+
+TEST_CASE("bodies: copy between layouts whose innermost dimensions differ, in tiles and their rests") {
+  for_each_device([](Device device) {
+    for (const Shape& shape :
+         {Shape{2, 33, 5, 7}, Shape{1, 70, 9, 10}, Shape{3, 5, 1, 4}, Shape{2, 64, 8, 4}})
+      for (const bool from_channels_last : {true, false}) {
+        const Layout last = Layout::channels_last, first = Layout::row_major;
+        const int64_t count = shape[0] * shape[1] * shape[2] * shape[3];
+        TestArray in(device, DType::f32, shape, some_values(count, -9, 9), from_channels_last ? last : first);
+        TestArray out(device, DType::f32, shape, zeros(shape), from_channels_last ? first : last);
+        kernels(device).copy(current_stream(device), in.view(), out.view());
+        CHECK(out.values() == in.values());
+      }
   });
 }
 

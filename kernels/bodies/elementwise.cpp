@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "kernels/bodies/element.h"
+#include "kernels/bodies/transposition.h"
 #include "kernels/table.h"
 
 namespace dw::DEEPWATER_BACKEND {
@@ -104,6 +105,14 @@ struct FillBody {
   }
 };
 
+template <typename Out, typename In>
+HD constexpr Out converted(In x) {
+  if constexpr (std::is_same_v<In, Out>)
+    return x;
+  else
+    return store<Out>(load(x));
+}
+
 template <typename In>
 struct CopyBody {
   void* out;
@@ -112,12 +121,21 @@ struct CopyBody {
   HD void operator()(const Run<2>& run) const {
     with_type(out_dtype, [&](auto zero) {
       using Out = decltype(zero);
-      map_run(run, static_cast<Out*>(out), in, [](In x) {
-        if constexpr (std::is_same_v<In, Out>)
-          return x;
-        else
-          return store<Out>(load(x));
-      });
+      map_run(run, static_cast<Out*>(out), in, [](In x) { return converted<Out>(x); });
+    });
+  }
+};
+
+template <typename In>
+struct TransposeBody {
+  Transposition transposition;
+  void* out;
+  DType out_dtype;
+  const In* in;
+  void operator()(int64_t tile) const {
+    with_type(out_dtype, [&](auto zero) {
+      using Out = decltype(zero);
+      transposition.map(tile, static_cast<Out*>(out), in, [](In x) { return converted<Out>(x); });
     });
   }
 };
@@ -212,10 +230,16 @@ void fill(Stream stream, const View& out, double value) {
 }
 
 void copy(Stream stream, const View& in, const View& out) {
+  const Loop<2> loop = make_loop(out, in);
   dispatch_any(in.dtype, [&](auto zero) {
     using T = decltype(zero);
-    for_each_run(stream, make_loop(out, in),
-                 CopyBody<T>{out.data, out.dtype, static_cast<const T*>(in.data)});
+    const auto* from = static_cast<const T*>(in.data);
+    if constexpr (!on_cuda)
+      if (const auto transposition = Transposition::of(loop); transposition.has_value())
+        return for_each_index(stream, transposition->tiles(),
+                              TransposeBody<T>{*transposition, out.data, out.dtype, from},
+                              transposition->tile_elements());
+    for_each_run(stream, loop, CopyBody<T>{out.data, out.dtype, from});
   });
 }
 

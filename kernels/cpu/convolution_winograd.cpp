@@ -127,7 +127,7 @@ void convolve_blocks(const Tiling& tiling, const Images<const float>& in, const 
   const int64_t out_stride = Transformed::stride(tiling.block_tiles(), out.channels);
   const int64_t per_thread = points * (in_stride + out_stride) + in.channels + out.channels;
   const FilterLayout layout{in.channels, out.channels};
-  const SharedWork made(kept != nullptr ? 1 : layout.size());
+  const SharedWork made(kept != nullptr ? 0 : layout.size());
   const Buffer scratch = float_buffer(per_thread * omp_get_max_threads());
   const bool serial = tiling.tiles * points * in.channels * out.channels <= serial_products;
 #pragma omp parallel if (!serial)

@@ -37,11 +37,13 @@ typename KeptArgument<std::decay_t<Argument>>::type kept(const Argument& argumen
     return {argument.begin(), argument.end()};
 }
 
-template <auto entry>
+template <auto entry, bool changes_filters = false>
 struct Recorder;
-template <typename... Arguments, void (*KernelTable::*entry)(Arguments...)>
-struct Recorder<entry> {
+template <typename... Arguments, void (*KernelTable::*entry)(Arguments...), bool changes_filters>
+struct Recorder<entry, changes_filters> {
   static void call(Arguments... arguments) {
+    require(!changes_filters || !options_now.constant_filters,
+            "a graph with constant filters cannot change them");
     written->push_back(
         [all = std::make_tuple(kept(arguments)...)] { std::apply(plain_table().*entry, all); });
   }
@@ -79,16 +81,6 @@ void conv_forward(Stream stream, const ConvShape& shape, const void* in, const v
   });
 }
 
-template <auto entry>
-struct StepRecorder;
-template <typename... Arguments, void (*KernelTable::*entry)(Arguments...)>
-struct StepRecorder<entry> {
-  static void call(Arguments... arguments) {
-    require(!options_now.constant_filters, "a graph with constant filters cannot change them");
-    Recorder<entry>::call(arguments...);
-  }
-};
-
 KernelTable make_recording_table() {
   using K = KernelTable;
   KernelTable table{};
@@ -104,8 +96,8 @@ KernelTable make_recording_table() {
   write_down<&K::reduce, &K::argmax, &K::add_score, &K::all_finite>(table);
   write_down<&K::gather_rows, &K::scatter_add_rows>(table);
   write_down<&K::uniform, &K::normal, &K::bernoulli, &K::convert_all>(table);
-  table.sgd = StepRecorder<&K::sgd>::call;
-  table.adam = StepRecorder<&K::adam>::call;
+  table.sgd = Recorder<&K::sgd, true>::call;
+  table.adam = Recorder<&K::adam, true>::call;
   write_down<&K::max_pool, &K::max_pool_backward, &K::average_pool, &K::average_pool_backward>(table);
   write_down<&K::batch_norm_training, &K::batch_norm_inference, &K::batch_norm_backward>(table);
   write_down<&K::softmax_cross_entropy, &K::conv_backward_data, &K::conv_backward_weight, &K::conv_max_pool,
