@@ -4,7 +4,7 @@ set -euo pipefail
 
 packages=(g++ cmake ninja-build ccache pkg-config git libdnnl-dev libopenblas-openmp-dev doctest-dev libstb-dev
   ocl-icd-opencl-dev libcli11-dev nlohmann-json3-dev libfmt-dev libsodium-dev libssl-dev libbenchmark-dev
-  zlib1g-dev libthrust-dev)
+  zlib1g-dev libthrust-dev libboost-context-dev)
 root=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
 build=$root/build
 

@@ -301,6 +301,33 @@ inline void check_launch(cudaError_t error, Stream stream) {
   require(error == cudaSuccess, "launch of a block kernel on {} failed: {}", to_string(stream.device),
           cudaGetErrorString(error));
 }
+
+/// Before anything else is asked of a kernel whose blocks share so much memory.
+template <typename Body>
+void allow_shared_memory(Stream stream, void (*kernel)(Body), size_t bytes) {
+  constexpr size_t always_allowed = 48 * 1024;
+  if (bytes > always_allowed)
+    check_launch(
+        cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, static_cast<int>(bytes)),
+        stream);
+}
+
+/// Queues a kernel of so many blocks that share `shared_bytes` each; all at once with `together`.
+template <typename Body>
+void queue_blocks(Stream stream, void (*kernel)(Body), int64_t blocks, size_t shared_bytes, const Body& body,
+                  bool together) {
+  cudaLaunchAttribute cooperative{};
+  cooperative.id = cudaLaunchAttributeCooperative;
+  cooperative.val.cooperative = 1;
+  cudaLaunchConfig_t config{};
+  config.gridDim = static_cast<unsigned>(blocks);
+  config.blockDim = block_lanes;
+  config.dynamicSmemBytes = shared_bytes;
+  config.stream = static_cast<cudaStream_t>(stream.handle);
+  config.attrs = &cooperative;
+  config.numAttrs = together ? 1 : 0;
+  check_launch(cudaLaunchKernelEx(&config, kernel, body), stream);
+}
 #else
 /// On the heap: a thread's own variable would be looked up anew in every loop.
 template <typename Shared>
@@ -318,12 +345,9 @@ void for_each_block(Stream stream, int64_t blocks, const Body& body, bool parall
 #ifdef __CUDACC__
   static_cast<void>(parallel);
   require(blocks <= INT32_MAX, "{} blocks do not fit one CUDA grid", blocks);
-  if (sizeof(Shared) > 48 * 1024)
-    cudaFuncSetAttribute(block_kernel<Shared, Body>, cudaFuncAttributeMaxDynamicSharedMemorySize,
-                         sizeof(Shared));
-  block_kernel<Shared><<<static_cast<unsigned>(blocks), block_lanes, sizeof(Shared),
-                         static_cast<cudaStream_t>(stream.handle)>>>(body);
-  check_launch(cudaGetLastError(), stream);
+  const auto kernel = block_kernel<Shared, Body>;
+  allow_shared_memory(stream, kernel, sizeof(Shared));
+  queue_blocks(stream, kernel, blocks, sizeof(Shared), body, false);
 #else
   static_cast<void>(stream);
 #pragma omp parallel for schedule(dynamic) if (parallel && blocks > 1)
@@ -340,8 +364,7 @@ void run_crew(Stream stream, int64_t most_blocks, const Body& body) {
   if (most_blocks < 1) return;
 #ifdef __CUDACC__
   const auto kernel = crew_kernel<Shared, Body>;
-  check_launch(cudaFuncSetAttribute(kernel, cudaFuncAttributeMaxDynamicSharedMemorySize, sizeof(Shared)),
-               stream);
+  allow_shared_memory(stream, kernel, sizeof(Shared));
   int device = 0, processors = 0, blocks_each = 0;
   check_launch(cudaGetDevice(&device), stream);
   check_launch(cudaDeviceGetAttribute(&processors, cudaDevAttrMultiProcessorCount, device), stream);
@@ -349,13 +372,7 @@ void run_crew(Stream stream, int64_t most_blocks, const Body& body) {
       cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks_each, kernel, block_lanes, sizeof(Shared)),
       stream);
   const int64_t resident = static_cast<int64_t>(processors) * blocks_each;
-  const auto blocks = static_cast<unsigned>(most_blocks < resident ? most_blocks : resident);
-  Body argument = body;
-  void* arguments[] = {&argument};
-  check_launch(
-      cudaLaunchCooperativeKernel(reinterpret_cast<const void*>(kernel), blocks, block_lanes, arguments,
-                                  sizeof(Shared), static_cast<cudaStream_t>(stream.handle)),
-      stream);
+  queue_blocks(stream, kernel, most_blocks < resident ? most_blocks : resident, sizeof(Shared), body, true);
 #else
   static_cast<void>(stream);
   const int64_t threads = omp_get_max_threads();

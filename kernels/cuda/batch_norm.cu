@@ -4,7 +4,6 @@
 // the input; backward: all that is read) may come from the L2 cache the second time, else it is 3 and 5, with
 // a residual 7.
 #include "kernels/cuda/batch_norm_body.h"
-#include "kernels/cuda/check.h"
 #include "kernels/table.h"
 
 namespace dw::cuda_backend {
@@ -28,7 +27,6 @@ void dispatch(const BatchNormShape& shape, std::initializer_list<const void*> ad
 template <typename Body>
 void launch(Stream stream, int64_t blocks, const Body& body) {
   for_each_block<typename Body::Shared>(stream, blocks, body);
-  check_cuda(cudaGetLastError(), "batch norm kernel");
 }
 
 template <typename T, int width, bool adds>

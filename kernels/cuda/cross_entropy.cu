@@ -72,12 +72,14 @@ void softmax_cross_entropy(Stream stream, const View& logits, const View& labels
   dispatch_floating(logits.dtype, "cross entropy on CUDA", [&](auto zero) {
     using T = decltype(zero);
     using A = std::conditional_t<std::is_same_v<T, double>, double, float>;
-    const auto blocks = static_cast<unsigned>((rows + warps_per_block - 1) / warps_per_block);
-    cross_entropy_kernel<T, A>
-        <<<blocks, warps_per_block * warp_lanes, 0, static_cast<cudaStream_t>(stream.handle)>>>(
-            rows, classes, rows_of<const T>(logits), rows_of<const int64_t>(labels), rows_of<A>(losses),
-            rows_of<T>(logits_gradient));
-    check_cuda(cudaGetLastError(), "cross entropy kernel");
+    cudaLaunchConfig_t config{};
+    config.gridDim = static_cast<unsigned>((rows + warps_per_block - 1) / warps_per_block);
+    config.blockDim = warps_per_block * warp_lanes;
+    config.stream = static_cast<cudaStream_t>(stream.handle);
+    check_cuda(
+        cudaLaunchKernelEx(&config, cross_entropy_kernel<T, A>, rows, classes, rows_of<const T>(logits),
+                           rows_of<const int64_t>(labels), rows_of<A>(losses), rows_of<T>(logits_gradient)),
+        "cross entropy kernel");
   });
 }
 
