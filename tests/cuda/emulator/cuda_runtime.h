@@ -90,14 +90,15 @@ extern __align__(16) unsigned char memory[];  // shared, as the kernels call it
 
 namespace emulator {
 
-inline constexpr int warp_lanes = 32;
+inline constexpr int warp_lanes = 32, most_lanes = 1024;  ///< of a block
+inline constexpr size_t most_shared_bytes = 232448;       ///< of a block on Hopper
 
 enum class Barrier : uint8_t { none, warp, block, grid };
 /// Waits until all lanes of the warp, of the block or of the grid that have not ended are there.
 void wait(Barrier barrier);
 
 /// Where lanes of a warp leave what others read.
-extern unsigned char exchange[][16];
+extern unsigned char exchange[most_lanes][16];
 
 struct Launch {
   unsigned blocks = 1, lanes = 1;

@@ -1,9 +1,11 @@
 // The emulated GPU's processors: every lane of a block is a fiber that runs until it waits at a barrier.
 // Lanes run in an order drawn anew for every stretch between barriers, so that a barrier that is missing
 // shows.
+#include <algorithm>
 #include <boost/context/fiber.hpp>
 #include <boost/context/pooled_fixedsize_stack.hpp>
 #include <cstring>
+#include <memory>
 #include <numeric>
 #include <random>
 #include <vector>
@@ -13,14 +15,12 @@
 EmulatedIndex threadIdx, blockIdx, gridDim;
 
 namespace dw::cuda_backend {
-constexpr size_t most_shared = 232448;  // of a block on Hopper
-constexpr size_t fence = 64;            // behind a block's shared memory, where nobody may write
-__align__(16) unsigned char memory[most_shared + fence];
+constexpr size_t fence = 64;  // behind a block's shared memory, where nobody may write
+__align__(16) unsigned char memory[emulator::most_shared_bytes + fence];
 }  // namespace dw::cuda_backend
 
 namespace emulator {
 
-constexpr size_t most_lanes = 1024;
 unsigned char exchange[most_lanes][16];
 
 namespace {

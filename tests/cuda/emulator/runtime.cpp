@@ -33,7 +33,7 @@ struct EmulatedEvent {
 namespace {
 
 constexpr int processors = 3;
-constexpr size_t most_argument_bytes = 32764, shared_without_asking = 48 << 10, most_shared = 232448;
+constexpr size_t most_argument_bytes = 32764, shared_without_asking = 48 << 10;
 constexpr size_t alignment = 16;
 
 std::recursive_mutex mutex;
@@ -103,7 +103,7 @@ cudaError_t check_launch(const Launch& launch, const void* kernel, size_t argume
   const size_t shared = allowed != shared_allowed.end() ? allowed->second : shared_without_asking;
   if (argument_bytes > most_argument_bytes || launch.shared_bytes > shared)
     return remembered(cudaErrorInvalidValue);
-  if (launch.blocks == 0 || launch.blocks > INT32_MAX || launch.lanes == 0 || launch.lanes > 1024)
+  if (launch.blocks == 0 || launch.blocks > INT32_MAX || launch.lanes == 0 || launch.lanes > most_lanes)
     return remembered(cudaErrorInvalidConfiguration);
   int blocks_each = 0;
   cudaOccupancyMaxActiveBlocksPerMultiprocessor(&blocks_each, kernel, 0, 0);
@@ -114,7 +114,7 @@ cudaError_t check_launch(const Launch& launch, const void* kernel, size_t argume
 
 cudaError_t allow_shared_memory(const void* kernel, size_t bytes) {
   const std::lock_guard lock(mutex);
-  if (bytes > most_shared) return remembered(cudaErrorInvalidValue);
+  if (bytes > most_shared_bytes) return remembered(cudaErrorInvalidValue);
   shared_allowed[kernel] = bytes;
   return cudaSuccess;
 }

@@ -1,13 +1,8 @@
 // Convolutions and matrix products of the emulated GPU: the CPU's. cuDNN and cuBLAS are not emulated.
+#include "kernels/cpu/recording.h"
 #include "kernels/table.h"
 
-namespace dw {
-
-namespace cpu_backend {
-const KernelTable& plain_table();
-}
-
-namespace cuda_backend {
+namespace dw::cuda_backend {
 namespace {
 
 template <auto entry>
@@ -35,5 +30,4 @@ void add_matmul(KernelTable& table) {
   table.matmul = OnCpu<&KernelTable::matmul>::call;
 }
 
-}  // namespace cuda_backend
-}  // namespace dw
+}  // namespace dw::cuda_backend
