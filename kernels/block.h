@@ -161,23 +161,13 @@ class Block {
     __syncthreads();
     return result;
 #else
-    T* own = lanes.value;
-    for (int lane = 0; lane < block_lanes; ++lane) own[lane] = identity;
-    // A tile of lanes at a time, whose values then stay in registers; and few rows, which stay in the cache.
-    constexpr int64_t tile = 32, most = int64_t{16} * block_lanes;
-    for (int64_t start = 0; start < count; start += most) {
-      const int64_t end = start + most < count ? start + most : count;
-      for (int64_t first = 0; first < block_lanes; first += tile) {
-        T in_tile[tile];
-        for (int64_t lane = 0; lane < tile; ++lane) in_tile[lane] = own[first + lane];
-        int64_t i = start + first;
-        for (; i + tile <= end; i += block_lanes)
-          for (int64_t lane = 0; lane < tile; ++lane) in_tile[lane] = combine(in_tile[lane], value(i + lane));
-        for (int64_t lane = 0; i + lane < end && lane < tile; ++lane)
-          in_tile[lane] = combine(in_tile[lane], value(i + lane));
-        for (int64_t lane = 0; lane < tile; ++lane) own[first + lane] = in_tile[lane];
-      }
-    }
+    static_cast<void>(lanes);
+    T own[block_lanes];
+    for (T& of_lane : own) of_lane = identity;
+    int64_t start = 0;
+    for (; start + block_lanes <= count; start += block_lanes)
+      for (int64_t lane = 0; lane < block_lanes; ++lane) own[lane] = combine(own[lane], value(start + lane));
+    for (int64_t lane = 0; start + lane < count; ++lane) own[lane] = combine(own[lane], value(start + lane));
     for (int width = block_lanes / 2; width > 0; width /= 2)
       for (int lane = 0; lane < width; ++lane) own[lane] = combine(own[lane], own[lane + width]);
     return own[0];

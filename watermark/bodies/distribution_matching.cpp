@@ -34,6 +34,19 @@ HD inline float aligned(float u, uint16_t carrier) {
 HD inline int32_t bit_of(uint16_t carrier) {
   return carrier & 0x7fff;
 }
+
+// Where a bit's row begins in a table of [bits, 64], and in one in a block's own memory. Most weights fall
+// into the same half of every row. Rows are 256 bytes long: without a shift those halves would share one half
+// of the CPU's first-level cache.
+constexpr int32_t shifted_bits = most_bits_in_a_block / 2, row_shift = histogram_bins / 2;
+struct PlainRows {
+  HD int32_t operator()(int32_t bit) const { return bit * histogram_bins; }
+};
+struct ShiftedRows {
+  HD int32_t operator()(int32_t bit) const { return bit * histogram_bins + bit / shifted_bits * row_shift; }
+};
+constexpr int64_t block_table = most_bits_in_a_block * histogram_bins + row_shift;
+
 HD inline float inverse_of(float scale) {
   return scale > 0 ? 1 / scale : 0.0F;
 }
@@ -49,20 +62,20 @@ HD inline int32_t nearest(float value, float most) {
 
 // A weight's linear-binned shares, of the bin below it and of the one above; `v` in units of 1 / share_unit
 // bins. The outermost bins take what lies beyond their middles.
-HD inline void share(float v, int32_t bit, int32_t& bin, Pair& shares) {
+HD inline void share(float v, int32_t row, int32_t& bin, Pair& shares) {
   // Just short of the outermost middles, so that there is a bin above; a float there is even.
   constexpr int32_t middle = share_unit / 2 * (histogram_bins - 1), most = middle - 2;
   // Whole bins from the middle of the first one, and in the lower bits the rest.
   const int32_t place = nearest(v, most) + middle;
   const uint32_t upper = static_cast<uint32_t>(place) % share_unit;
-  bin = bit * histogram_bins + static_cast<int32_t>(static_cast<uint32_t>(place) / share_unit);
+  bin = row + static_cast<int32_t>(static_cast<uint32_t>(place) / share_unit);
   shares = {share_unit - upper, upper};
 }
 
-// Where the pull on a weight stands: entry bit · 64 + (place mod 64) of a table, `place` the knot nearest to
+// Where the pull on a weight stands: entry place mod 64 of its bit's row, `place` the knot nearest to
 // v, -32 to 32, `v` in knot steps. Nothing pulls at the ends, which share an entry.
-HD inline int32_t entry_of(float v, int32_t bit) {
-  return bit * histogram_bins + (nearest(v, knot_count) & (histogram_bins - 1));
+HD inline int32_t entry_of(float v, int32_t row) {
+  return row + (nearest(v, knot_count) & (histogram_bins - 1));
 }
 
 // What the entry of a positive v holds, and that of a negative one: the pull in the direction of v.
@@ -93,8 +106,8 @@ struct MatchingBody {
     LaneValues<double> sums;
     union {
       LaneValues<int32_t> counts;
-      uint32_t bins[most_bits_in_a_block * histogram_bins];
-      float pulls[most_bits_in_a_block * histogram_bins];  // one for each bit and place
+      uint32_t bins[block_table];
+      float pulls[block_table];  // one for each bit and place
       LaneValues<Flow> flow;
       Comparison bit;
     };
@@ -166,14 +179,14 @@ struct MatchingBody {
   }
 
   // Calls add(index, bin, shares) for each weight of a stretch, in order.
-  template <typename Add>
+  template <typename RowOf, typename Add>
   HD void count(const CrewBlock& block, const MatchingStretch& stretch, const float* weight,
-                const uint16_t* carrier, float scale, const Add& add) const {
+                const uint16_t* carrier, float scale, const RowOf& row_of, const Add& add) const {
     const float units = inverse_of(scale) * bins_per_unit * static_cast<float>(share_unit);
     block.each_prepared<int32_t, Pair>(
         stretch.count,
         [=](int64_t i, int32_t& bin, Pair& shares) {
-          share(aligned(weight[i] * units, carrier[i]), bit_of(carrier[i]), bin, shares);
+          share(aligned(weight[i] * units, carrier[i]), row_of(bit_of(carrier[i])), bin, shares);
         },
         add);
   }
@@ -185,34 +198,43 @@ struct MatchingBody {
 
   HD void count_in_block(const CrewBlock& block, Shared& shared) const {
     if (!has_stretches(block)) return;
-    const int64_t bins = a.bits * histogram_bins;
-    const auto clear = [&] { block.each(bins, [&](int64_t i) { shared.bins[i] = 0; }); };
+    const int64_t used = ShiftedRows()(static_cast<int32_t>(a.bits) - 1) + histogram_bins;
+    const auto clear = [&] { block.each(used, [&](int64_t i) { shared.bins[i] = 0; }); };
+    const auto flush = [&] {
+      const int64_t first = a.bits < shifted_bits ? a.bits : shifted_bits;
+      const int64_t boundary = first * histogram_bins;
+      block.atomic_add_all(a.histogram, shared.bins, boundary);
+      block.atomic_add_all(a.histogram + boundary, shared.bins + boundary + row_shift,
+                           (a.bits - first) * histogram_bins);
+    };
     clear();
     int64_t round = -1;
     each_stretch(
         block, shared,
         [&](const MatchingStretch& stretch, const float* weight, const uint16_t* carrier, float scale) {
           if (round >= 0 && stretch.round != round) {
-            block.atomic_add_all(a.histogram, shared.bins, bins);
+            flush();
             clear();
           }
           round = stretch.round;
           uint32_t* const bins_of_block = shared.bins;
-          count(block, stretch, weight, carrier, scale, [=](int64_t, int32_t bin, const Pair& shares) {
-            block.add_in_block(bins_of_block + bin, shares);
-          });
+          count(block, stretch, weight, carrier, scale, ShiftedRows(),
+                [=](int64_t, int32_t bin, const Pair& shares) {
+                  block.add_in_block(bins_of_block + bin, shares);
+                });
         });
-    block.atomic_add_all(a.histogram, shared.bins, bins);
+    flush();
   }
 
   HD void count_in_device_memory(const CrewBlock& block, Shared& shared) const {
     each_stretch(
         block, shared,
         [&](const MatchingStretch& stretch, const float* weight, const uint16_t* carrier, float scale) {
-          count(block, stretch, weight, carrier, scale, [&](int64_t, int32_t bin, const Pair& shares) {
-            block.atomic_add(a.histogram + bin, shares.first);
-            block.atomic_add(a.histogram + bin + 1, shares.second);
-          });
+          count(block, stretch, weight, carrier, scale, PlainRows(),
+                [&](int64_t, int32_t bin, const Pair& shares) {
+                  block.atomic_add(a.histogram + bin, shares.first);
+                  block.atomic_add(a.histogram + bin + 1, shares.second);
+                });
         });
   }
 
@@ -274,16 +296,16 @@ struct MatchingBody {
     const MatchingArguments arguments = a;
     block.each(a.bits * knot_count, [=](int64_t i) {
       const auto bit = static_cast<int32_t>(i / knot_count), knot = static_cast<int32_t>(i % knot_count);
-      float* const row = pulls + int64_t{bit} * histogram_bins;
+      float* const row = pulls + ShiftedRows()(bit);
       row[knot] = pull_of_positive(arguments, bit, knot);
       row[histogram_bins - 1 - knot] = pull_of_negative(arguments, bit, knot + 1);
     });
-    pull(block, shared, [=](int32_t entry) { return pulls[entry]; });
+    pull(block, shared, ShiftedRows(), [=](int32_t entry) { return pulls[entry]; });
   }
 
   HD void pull_from_device_memory(const CrewBlock& block, Shared& shared) const {
     const MatchingArguments arguments = a;
-    pull(block, shared, [=](int32_t entry) { return pull_at(arguments, entry); });
+    pull(block, shared, PlainRows(), [=](int32_t entry) { return pull_at(arguments, entry); });
   }
 
   struct Pulled {
@@ -291,8 +313,9 @@ struct MatchingBody {
     uint16_t carrier;
   };
 
-  template <typename PullAt>
-  HD void pull(const CrewBlock& block, Shared& shared, const PullAt& pull_at_entry) const {
+  template <typename RowOf, typename PullAt>
+  HD void pull(const CrewBlock& block, Shared& shared, const RowOf& row_of,
+               const PullAt& pull_at_entry) const {
     each_stretch(
         block, shared,
         [&](const MatchingStretch& stretch, const float* weight, const uint16_t* carrier, float scale) {
@@ -300,7 +323,9 @@ struct MatchingBody {
           const float steps = inverse_of(scale) * bins_per_unit;
           block.each_looked_up(
               stretch.count,
-              [=](int64_t i) { return entry_of(aligned(weight[i] * steps, carrier[i]), bit_of(carrier[i])); },
+              [=](int64_t i) {
+                return entry_of(aligned(weight[i] * steps, carrier[i]), row_of(bit_of(carrier[i])));
+              },
               pull_at_entry,
               [=](int64_t i) {
                 return Pulled{gradient[i], carrier[i]};
