@@ -40,12 +40,14 @@ HD inline int32_t bit_of(uint16_t carrier) {
 // of the CPU's first-level cache.
 constexpr int32_t shifted_bits = most_bits_in_a_block / 2, row_shift = histogram_bins / 2;
 struct PlainRows {
-  HD int32_t operator()(int32_t bit) const { return bit * histogram_bins; }
+  HD constexpr int32_t operator()(int32_t bit) const { return bit * histogram_bins; }
 };
 struct ShiftedRows {
-  HD int32_t operator()(int32_t bit) const { return bit * histogram_bins + bit / shifted_bits * row_shift; }
+  HD constexpr int32_t operator()(int32_t bit) const {
+    return bit * histogram_bins + bit / shifted_bits * row_shift;
+  }
 };
-constexpr int64_t block_table = most_bits_in_a_block * histogram_bins + row_shift;
+constexpr int64_t block_table = ShiftedRows()(most_bits_in_a_block - 1) + histogram_bins;
 
 HD inline float inverse_of(float scale) {
   return scale > 0 ? 1 / scale : 0.0F;
@@ -198,14 +200,13 @@ struct MatchingBody {
 
   HD void count_in_block(const CrewBlock& block, Shared& shared) const {
     if (!has_stretches(block)) return;
-    const int64_t used = ShiftedRows()(static_cast<int32_t>(a.bits) - 1) + histogram_bins;
+    const auto bits = static_cast<int32_t>(a.bits), first = bits < shifted_bits ? bits : shifted_bits;
+    const int64_t used = ShiftedRows()(bits - 1) + histogram_bins;
     const auto clear = [&] { block.each(used, [&](int64_t i) { shared.bins[i] = 0; }); };
     const auto flush = [&] {
-      const int64_t first = a.bits < shifted_bits ? a.bits : shifted_bits;
-      const int64_t boundary = first * histogram_bins;
-      block.atomic_add_all(a.histogram, shared.bins, boundary);
-      block.atomic_add_all(a.histogram + boundary, shared.bins + boundary + row_shift,
-                           (a.bits - first) * histogram_bins);
+      block.atomic_add_all(a.histogram, shared.bins, PlainRows()(first));
+      block.atomic_add_all(a.histogram + PlainRows()(first), shared.bins + ShiftedRows()(first),
+                           PlainRows()(bits - first));
     };
     clear();
     int64_t round = -1;
