@@ -103,7 +103,6 @@ int main(int argc, char** argv) {
   bench_mark --device cuda --weights 36000000
 
 For figures worth keeping, nothing else runs beside.)");
-  std::string command = "bench_mark";
-  for (int i = 1; i < argc; ++i) command += std::string(" ") + argv[i];
+  const std::string command = dw::typed_command("bench_mark", argc, argv);
   return dw::run_program(app, argc, argv, [&] { return dw::run(options, command); });
 }

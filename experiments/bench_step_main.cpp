@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
+#include "core/files.h"
 #include "experiments/bench_step/report.h"
 #include "experiments/bench_step/worker.h"
 #include "experiments/command_line.h"
@@ -16,6 +17,7 @@ namespace {
 
 struct Options {
   std::string python = "python3";
+  std::filesystem::path out = "out/bench_step";
   std::vector<std::string> only;
   int rounds = 7, starts = -1, steps = 0;
   bool markdown = false, dry_run = false, worker = false;
@@ -82,7 +84,7 @@ int run_profiles(const StepPlan& plan, const Options& options, Device device) {
   return 0;
 }
 
-int run(const Options& options) {
+int run(const Options& options, const std::string& command) {
   apply_common_options(options.common);
   const StepPlan plan = step_plan(device_type(options.common.device, options.dry_run), options.only);
   if (options.dry_run) {
@@ -103,8 +105,11 @@ int run(const Options& options) {
   if (benchmark.pytorch_versions.empty() && options.python != "none" && !options.common.quiet)
     fmt::print(stderr, "deepwater: only our side is measured, PyTorch of {} gave: {}\n", options.python,
                benchmark.pytorch_error);
+  const std::string json = step_report_json(benchmark, plan, device, settings).dump(2) + "\n";
+  step_report_page(benchmark, plan, settings, command).write(options.out / "report.html");
+  write_file_atomically(options.out / "result.json", json);
   if (options.common.json) {
-    fmt::print("{}\n", step_report_json(benchmark, plan, device, settings).dump(2));
+    fmt::print("{}", json);
     return our_side_failed(benchmark) ? 1 : 0;
   }
   const Table comparisons = comparison_table(step_comparisons(benchmark, plan)),
@@ -112,8 +117,8 @@ int run(const Options& options) {
   const auto text = [&](const Table& table) { return options.markdown ? table.markdown() : table.text(); };
   fmt::print("{}\n", text(comparisons));
   if (!training.rows().empty()) fmt::print("{}\n", text(training));
-  fmt::print("{}{}\n{}.\n", failures_text(benchmark), step_report_footer(benchmark, settings),
-             goals_text(benchmark, plan));
+  fmt::print("{}{}\nReport: {}\n{}.\n", failures_text(benchmark), step_report_footer(benchmark, settings),
+             (options.out / "report.html").string(), goals_text(benchmark, plan));
   return our_side_failed(benchmark) ? 1 : 0;
 }
 
@@ -125,6 +130,7 @@ int main(int argc, char** argv) {
   CLI::App app("Training and inference steps beside PyTorch's: time, first step, peak memory.", "bench_step");
   app.add_option("--python", options.python, "A Python with PyTorch and NumPy; none: only our side")
       ->capture_default_str();
+  app.add_option("--out", options.out, "Folder of report.html and result.json")->capture_default_str();
   app.add_option("--only", options.only, "Problems whose name contains this, as often as needed")
       ->allow_extra_args(false);
   app.add_option("--rounds", options.rounds, "Rounds, in which every side and variant has its turn")
@@ -151,5 +157,6 @@ process of its own: PyTorch's are eager in both memory layouts, torch.compile, a
 frozen (TORCHINDUCTOR_FREEZING); on CUDA eager, channels-last with bf16 autocast, that in a CUDA graph, and
 torch.compile(mode="max-autotune"). The best of them counts.
 For figures worth keeping nothing else runs beside.)");
-  return dw::run_program(app, argc, argv, [&] { return dw::run(options); });
+  const std::string command = dw::typed_command("bench_step", argc, argv);
+  return dw::run_program(app, argc, argv, [&] { return dw::run(options, command); });
 }

@@ -138,6 +138,12 @@ int run_program(CLI::App& app, int argc, const char* const* argv, const std::fun
   });
 }
 
+std::string typed_command(const std::string& program, int argc, const char* const* argv) {
+  std::string command = program;
+  for (int i = 1; i < argc; ++i) command += std::string(" ") + argv[i];
+  return command;
+}
+
 CatchInterrupts::CatchInterrupts() {
   if (catchers++ > 0) return;
   interrupted = false;

@@ -38,6 +38,9 @@ int run_program(const std::function<int()>& body);
 /// are one line on stderr and 2.
 int run_program(CLI::App& app, int argc, const char* const* argv, const std::function<int()>& body);
 
+/// The command line as it was typed, for reports; `program` in place of the path it was started by.
+std::string typed_command(const std::string& program, int argc, const char* const* argv);
+
 /// While one lives, the first Ctrl-C (or SIGTERM) only makes stop_requested() true, so that a long loop can
 /// save its work; a second one ends the program as usual. An inner one changes
 /// nothing.

@@ -284,7 +284,7 @@ step experiment "$programs/from-scratch" --preset smoke --device "$device" --out
 
 for problem in "${problems[@]}"; do
   measure "bench-step-${problem// /-}" "$programs/bench_step" --device "$device" --python "$python" --only "$problem" \
-    "${bench[@]}"
+    --out "$out/bench-step-${problem// /-}" "${bench[@]}"
 done
 beside=(--python "$python")
 $dry_run || "$python" -c 'import torch' 2>/dev/null || beside=()

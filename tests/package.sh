@@ -67,7 +67,7 @@ inside $here/deepwater --version
 inside $here/deepwater demo --quick --quiet --out /tmp/demo
 # What needs no sources and takes seconds; the cases that skip something are named at the end.
 inside $here/deepwater_tests --source-file='*kernels_*,*op_gradients*,*cuda/*,*watermark_ownership_*,*program_bad_input*'
-inside $here/bench_step --python none --only "lenet-5 training" --rounds 1 --steps 1 --quiet
+inside $here/bench_step --python none --only "lenet-5 training" --rounds 1 --steps 1 --out /tmp/step --quiet
 inside $here/bench_mark --weights 100000 --suspect-weights 10000 --keys 2 --rounds 1 --out /tmp/mark --quiet
 inside $here/deepwater bench --filter 'lenet|^sgd|^verify/wrn-10-1' --min-time 0.01 --quiet
 

@@ -11,9 +11,13 @@ std::string bench_step() {
   return program_path("bench_step").string();
 }
 
-std::vector<std::string> small(std::vector<std::string> more) {
-  std::vector<std::string> arguments{"--device", "cpu",     "--threads", "1",      "--rounds",
-                                     "1",        "--steps", "1",         "--only", "lenet-5 training"};
+std::vector<std::string> small(const ScratchFolder& folder, std::vector<std::string> more) {
+  std::vector<std::string> arguments{"--device",  "cpu",
+                                     "--threads", "1",
+                                     "--rounds",  "1",
+                                     "--steps",   "1",
+                                     "--only",    "lenet-5 training",
+                                     "--out",     (folder / "out").string()};
   arguments.insert(arguments.end(), more.begin(), more.end());
   return arguments;
 }
@@ -21,9 +25,11 @@ std::vector<std::string> small(std::vector<std::string> more) {
 }  // namespace
 
 TEST_CASE("program bench_step: a small problem without PyTorch, as JSON") {
-  Program program(small({"--python", "none", "--json", "--quiet"}), 0, bench_step());
+  const ScratchFolder folder;
+  Program program(small(folder, {"--python", "none", "--json", "--quiet"}), 0, bench_step());
   CHECK_MESSAGE(program.wait() == 0, program.err());
   const json report = json::parse(program.out());
+  CHECK(json::parse(read_text_file(folder / "out" / "result.json")) == report);
   for (const char* const key : {"commit", "date", "cpu", "cores", "compiler", "device", "matmul"})
     CHECK(report.contains(key));
   CHECK(report["threads"] == 1);
@@ -64,7 +70,7 @@ while read -r request; do
 done
 )");
   fs::permissions(python, fs::perms::owner_all);
-  Program program(small({"--python", python.string(), "--json", "--quiet", "--starts", "0"}), 0,
+  Program program(small(folder, {"--python", python.string(), "--json", "--quiet", "--starts", "0"}), 0,
                   bench_step());
   CHECK_MESSAGE(program.wait() == 0, program.err());
   const json report = json::parse(program.out());
@@ -81,6 +87,9 @@ done
   CHECK(contains(report["goals"].get<std::string>(), "could not be judged"));
   CHECK(contains(report["comparisons"][2]["what"].get<std::string>(), "peak memory"));
   CHECK(report["comparisons"][2]["met"] == false);
+  const std::string page = read_text_file(folder / "out" / "report.html");
+  for (const char* const part : {"stand-in", "Training steps", "Peak memory", "no compiler", "channels-last"})
+    CHECK_MESSAGE(contains(page, part), part);
 }
 
 TEST_CASE("program bench_step: what kept PyTorch from answering is told, and all goals are counted") {
@@ -88,14 +97,14 @@ TEST_CASE("program bench_step: what kept PyTorch from answering is told, and all
   const fs::path python = folder / "python";
   write_file_atomically(python, "#!/bin/sh\necho 'No module named torch' >&2\n");
   fs::permissions(python, fs::perms::owner_all);
-  Program silent(small({"--python", python.string(), "--starts", "0"}), 0, bench_step());
+  Program silent(small(folder, {"--python", python.string(), "--starts", "0"}), 0, bench_step());
   CHECK_MESSAGE(silent.wait() == 0, silent.err());
   CHECK_MESSAGE(contains(silent.err(), "No module named torch"), silent.err());
   CHECK_MESSAGE(contains(silent.out(), "not measured: lenet-5 training 256, ours, marked"), silent.out());
   CHECK_MESSAGE(contains(silent.out(), "0 of 0 goals met, 3 could not be judged"), silent.out());
   write_file_atomically(python, "#!/bin/sh\necho 'hello'\n");
   fs::permissions(python, fs::perms::owner_all);
-  Program chatty(small({"--python", python.string(), "--starts", "0"}), 0, bench_step());
+  Program chatty(small(folder, {"--python", python.string(), "--starts", "0"}), 0, bench_step());
   CHECK_MESSAGE(chatty.wait() == 0, chatty.err());
   CHECK_MESSAGE(contains(chatty.err(), "hello"), chatty.err());
 }

@@ -37,12 +37,6 @@ const VariantResult* marked(const StepResult& result) {
   return nullptr;
 }
 
-double matmul_share(const StepResult& result, const StepBenchmark& benchmark) {
-  const VariantResult* best = least(result.ours, &VariantResult::milliseconds);
-  if (best == nullptr || benchmark.matmul_operations_per_second <= 0) return 0;
-  return operations_per_second(result.problem, best->milliseconds) / benchmark.matmul_operations_per_second;
-}
-
 double compile_seconds(const StepResult& result) {
   for (const VariantResult& variant : result.pytorch)
     if (variant.error.empty() && (variant.variant == "compile" || variant.variant == "max-autotune"))
@@ -90,6 +84,12 @@ Json variants_json(const std::vector<VariantResult>& variants) {
 }
 
 }  // namespace
+
+double matmul_share(const StepResult& result, const StepBenchmark& benchmark) {
+  const VariantResult* best = least(result.ours, &VariantResult::milliseconds);
+  if (best == nullptr || benchmark.matmul_operations_per_second <= 0) return 0;
+  return operations_per_second(result.problem, best->milliseconds) / benchmark.matmul_operations_per_second;
+}
 
 std::vector<StepComparison> step_comparisons(const StepBenchmark& benchmark, const StepPlan& plan) {
   std::vector<StepComparison> comparisons;
@@ -147,6 +147,22 @@ Table training_table(const StepBenchmark& benchmark) {
          or_dash(share, fmt::format("{:.0f}{}", 100 * share, goal_text(problem.matmul_share_goal, "≥"))),
          or_dash(compile, fmt::format("{:.0f}", compile))});
   }
+  return table;
+}
+
+Table variant_table(const StepBenchmark& benchmark) {
+  Table table({"problem", "side", "variant", "step ms", "with data ms", "first step s", "from its start s",
+               "peak MB"});
+  for (const StepResult& result : benchmark.results)
+    for (const auto& [side, variants] :
+         {std::pair("ours", &result.ours), std::pair("PyTorch", &result.pytorch)})
+      for (const VariantResult& variant : *variants) {
+        const auto figure = [&](Figure of) { return or_dash(variant.*of, three_digits(variant.*of)); };
+        if (!variant.error.empty()) continue;
+        table.add_row({result.problem.name(), side, variant.variant, figure(&VariantResult::milliseconds),
+                       figure(&VariantResult::milliseconds_with_data), figure(&VariantResult::first_seconds),
+                       figure(&VariantResult::start_seconds), figure(&VariantResult::peak_megabytes)});
+      }
   return table;
 }
 

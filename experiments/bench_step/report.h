@@ -1,4 +1,4 @@
-// What a run of bench_step found, as tables and as JSON.
+// What a run of bench_step found, as tables, as JSON and as a page with plots.
 #pragma once
 
 #include <nlohmann/json_fwd.hpp>
@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "experiments/bench_step/rounds.h"
+#include "experiments/html_report.h"
 #include "experiments/table.h"
 
 namespace dw {
@@ -34,6 +35,13 @@ Table comparison_table(const std::vector<StepComparison>& comparisons);
 /// machine's matrix product rate, and how long PyTorch compiled.
 Table training_table(const StepBenchmark& benchmark);
 
+/// The figures of every variant of both sides, those aside that failed.
+Table variant_table(const StepBenchmark& benchmark);
+
+/// Of the machine's matrix product rate, the rate at which our best variant runs a problem, by the operations
+/// of its definition; 0 where it is not known.
+double matmul_share(const StepResult& result, const StepBenchmark& benchmark);
+
 /// A line for every variant that failed, of which goals against the best then cannot be said to be met.
 std::string failures_text(const StepBenchmark& benchmark);
 
@@ -49,5 +57,9 @@ nlohmann::ordered_json step_report_json(const StepBenchmark& benchmark, const St
 
 /// What the figures stand on, for under the tables: rounds, threads, versions, processor, date, commit.
 std::string step_report_footer(const StepBenchmark& benchmark, const StepBenchmarkOptions& options);
+
+/// All of it as a page with plots. `command` is what was typed.
+HtmlReport step_report_page(const StepBenchmark& benchmark, const StepPlan& plan,
+                            const StepBenchmarkOptions& options, const std::string& command);
 
 }  // namespace dw
