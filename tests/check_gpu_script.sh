@@ -40,7 +40,7 @@ case " $* " in
   *" --version "*) echo "deepwater 0.1.0 (0123456789ab)" ;;
   *" --weights "*) echo "half a table"; sleep 60 ;;
   *" prune "*) echo "cannot | prune" >&2; exit 1 ;;
-  *" --out "*) while [[ $1 != --out ]]; do shift; done; mkdir -p "$(dirname "$2")"; echo model >"$2"; echo trained ;;
+  *" --out "*) while [[ $1 != --out ]]; do shift; done; mkdir -p "$(dirname "$2")"; echo model >"$2"; echo "model: $2" ;;
   *) echo "a table" ;;
 esac
 PROGRAM
@@ -66,5 +66,7 @@ says '| 0123456789ab | none (cpu) |' "$record"
 # shellcheck disable=SC2016
 says '| prune | `deepwater prune --fraction 0.65 OUT/train-marked/model.safetensors OUT/pruned.safetensors` | **failed** (exit code 1); cannot / prune |' "$record"
 says 'a table' "$record"
+says 'model: OUT/train-marked/model.safetensors' "$record"
+grep -qF "$work" "$record" && fail "the record names a folder of this machine: $(cat "$record")"
 grep -q '| build |' "$record" && fail "a package is not built"
 echo "gpu.sh does what it says"

@@ -145,12 +145,19 @@ gpu_name() {
   fi
 }
 
+# What a step printed, without colours and without the name of this machine's folder.
+printed_by() {
+  local text
+  text=$(sed 's/\x1b\[[0-9;]*m//g' "$out/$1.log")
+  printf '%s\n' "${text//"$out/"/OUT/}"
+}
+
 # The output of a benchmark, in place of that of an earlier run.
 write_figure() {
   local name=$1
   {
     printf '\n**%s**\n```\n' "$name"
-    sed 's/\x1b\[[0-9;]*m//g' "$out/$name.log"
+    printed_by "$name"
     printf '```\n'
   } >"$out/$name.md"
   awk -v title="**$name**" -v figure="$out/$name.md" '
@@ -179,7 +186,7 @@ MARKDOWN
 
 # The last line that says something, short enough for a table.
 summary_of() {
-  sed 's/\x1b\[[0-9;]*m//g' "$1" | grep -v '^[[:space:]]*$' | grep -v '^\[doctest\] Status' | tail -n 1 |
+  printed_by "$1" | grep -v '^[[:space:]]*$' | grep -v '^\[doctest\] Status' | tail -n 1 |
     cut -c 1-160 | tr '|' '/'
 }
 
@@ -197,11 +204,11 @@ step() {
   code=$?
   local result
   if [[ $code -eq 0 ]]; then
-    result="passed in $((SECONDS - started)) s; $(summary_of "$out/$name.log")"
+    result="passed in $((SECONDS - started)) s; $(summary_of "$name")"
   else
     local how="exit code $code"
     [[ $code -eq 124 || $code -eq 137 ]] && how="ended after $limit s"
-    result="**failed** ($how); $(summary_of "$out/$name.log")"
+    result="**failed** ($how); $(summary_of "$name")"
     failed=1
     say "$name failed; its output is $out/$name.log"
   fi
