@@ -41,7 +41,8 @@ void add_ratios(HtmlReport& report, const Rows& rows, const std::string& title) 
     chart.series[0].values.push_back(row.ratio());
     chart.series[1].values.push_back(row.goal);
   }
-  add_bars(report, chart, title, "PyTorch's best variant against our best; at 1 both are as fast.");
+  add_bars(report, chart, title,
+           "PyTorch's best variant, or the one that is named, beside our best; at 1 both are as fast.");
 }
 
 // A figure of ours beside PyTorch's.
