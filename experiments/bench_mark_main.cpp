@@ -11,7 +11,9 @@
 #include "experiments/bench_mark/report.h"
 #include "experiments/command_line.h"
 #include "experiments/machine_rates.h"
+#include "experiments/number_checks.h"
 #include "experiments/progress.h"
+#include "experiments/workflow.h"
 
 namespace dw {
 namespace {
@@ -36,6 +38,9 @@ std::vector<int64_t> sizes_up_to(int64_t largest) {
 int run(const Options& options, const std::string& command) {
   apply_common_options(options.common);
   const Device device = parse_device(options.common.device);
+  const std::filesystem::path page_file = options.out / "report.html",
+                              json_file = options.out / "result.json";
+  require_writable(page_file);
   MarkBenchmark result;
   result.command = command;
   std::unique_ptr<ChildProcess> pytorch;
@@ -57,9 +62,9 @@ int run(const Options& options, const std::string& command) {
   result.verifications = measure_verification(options.suspect_weights, options.keys, progress);
   bar.finish();
 
-  report_of(result).write(options.out / "report.html");
+  report_of(result).write(page_file);
   const std::string json = json_of(result).dump(2) + "\n";
-  write_file_atomically(options.out / "result.json", json);
+  write_file_atomically(json_file, json);
   if (options.common.json) {
     fmt::print("{}", json);
     return 0;
@@ -67,7 +72,7 @@ int run(const Options& options, const std::string& command) {
   fmt::print("{}\n{}\n{}", gradient_table(result).text(), verification_table(result).text(),
              goal_table(goals_of(result)).text());
   fmt::print("\nmemory moves {:.1f} GB/s; {} threads; report: {}\n", result.memory_rate / 1e9, thread_count(),
-             (options.out / "report.html").string());
+             page_file.string());
   return 0;
 }
 
@@ -94,7 +99,7 @@ int main(int argc, char** argv) {
       ->check(CLI::Range(1, 1'000'000))
       ->capture_default_str();
   app.add_option("--rounds", options.rounds, "Measurements of each gradient; their median counts")
-      ->check(CLI::PositiveNumber)
+      ->check(dw::positive_number())
       ->capture_default_str();
   dw::add_common_options(app, options.common);
   app.footer(R"(Examples:

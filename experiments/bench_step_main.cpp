@@ -10,7 +10,9 @@
 #include "experiments/bench_step/worker.h"
 #include "experiments/command_line.h"
 #include "experiments/installation.h"
+#include "experiments/number_checks.h"
 #include "experiments/progress.h"
+#include "experiments/workflow.h"
 
 namespace dw {
 namespace {
@@ -41,7 +43,8 @@ void print_plan(const StepPlan& plan) {
       goals.push_back(fmt::format("{} of the {} matrix product rate", problem.matmul_share_goal,
                                   name_of(plan.matmul_dtype)));
     const double operations = operations_per_second(problem, 1000);
-    table.add_row({problem.name(), operations > 0 ? fmt::format("{:.1f}", operations / 1e9) : "-",
+    table.add_row({problem.name(),
+                   operations > 0 ? fmt::format("{:.{}f}", operations / 1e9, operations >= 1e9 ? 1 : 3) : "-",
                    fmt::format("{}", fmt::join(goals, ", "))});
   }
   fmt::print("{}ours in training: {}; in inference: {}\nPyTorch's in training: {}; in inference: {}\n",
@@ -95,6 +98,9 @@ int run(const Options& options, const std::string& command) {
   require_profile_options(options.profile);
   if (options.profile.wanted) return run_profiles(plan, options, device);
   if (options.worker) return run_bench_step_worker(device);
+  const std::filesystem::path page_file = options.out / "report.html",
+                              json_file = options.out / "result.json";
+  require_writable(page_file);
   // Waiting threads that sleep soon slow small steps down, PyTorch's most of all. A benchmark has the machine
   // to itself: both sides wait as OpenMP does by default.
   for (const char* setting : {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"}) ::unsetenv(setting);
@@ -106,8 +112,8 @@ int run(const Options& options, const std::string& command) {
     fmt::print(stderr, "deepwater: only our side is measured, PyTorch of {} gave: {}\n", options.python,
                benchmark.pytorch_error);
   const std::string json = step_report_json(benchmark, plan, device, settings).dump(2) + "\n";
-  step_report_page(benchmark, plan, settings, command).write(options.out / "report.html");
-  write_file_atomically(options.out / "result.json", json);
+  step_report_page(benchmark, plan, settings, command).write(page_file);
+  write_file_atomically(json_file, json);
   if (options.common.json) {
     fmt::print("{}", json);
     return our_side_failed(benchmark) ? 1 : 0;
@@ -118,7 +124,7 @@ int run(const Options& options, const std::string& command) {
   fmt::print("{}\n", text(comparisons));
   if (!training.rows().empty()) fmt::print("{}\n", text(training));
   fmt::print("{}{}\nReport: {}\n{}.\n", failures_text(benchmark), step_report_footer(benchmark, settings),
-             (options.out / "report.html").string(), goals_text(benchmark, plan));
+             page_file.string(), goals_text(benchmark, plan));
   return our_side_failed(benchmark) ? 1 : 0;
 }
 
@@ -134,13 +140,13 @@ int main(int argc, char** argv) {
   app.add_option("--only", options.only, "Problems whose name contains this, as often as needed")
       ->allow_extra_args(false);
   app.add_option("--rounds", options.rounds, "Rounds, in which every side and variant has its turn")
-      ->check(CLI::PositiveNumber)
+      ->check(dw::positive_number())
       ->capture_default_str();
   app.add_option("--steps", options.steps, "Steps a turn, of which the median counts; default: 0.3 s of them")
-      ->check(CLI::PositiveNumber);
+      ->check(dw::positive_number());
   app.add_option("--starts", options.starts,
                  "Fresh processes for the time to the first step; default: --rounds")
-      ->check(CLI::NonNegativeNumber);
+      ->check(dw::non_negative_number());
   app.add_flag("--markdown", options.markdown, "The tables as Markdown");
   app.add_flag("--dry-run", options.dry_run, "Print the plan; also of a device that is not there");
   app.add_flag("--worker", options.worker)->group("");

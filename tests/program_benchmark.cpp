@@ -109,6 +109,20 @@ TEST_CASE("program bench_step: what kept PyTorch from answering is told, and all
   CHECK_MESSAGE(contains(chatty.err(), "hello"), chatty.err());
 }
 
+TEST_CASE("program bench_step: a folder that cannot be written is told before anything is measured") {
+  const ScratchFolder folder;
+  write_file_atomically(folder / "file", "not a folder");
+  const fs::path python = folder / "python", started = folder / "started";
+  write_file_atomically(python, "#!/bin/sh\ntouch " + started.string() + "\n");
+  fs::permissions(python, fs::perms::owner_all);
+  Program program({"--only", "lenet-5 inference 1", "--rounds", "1", "--python", python.string(), "--out",
+                   (folder / "file" / "out").string()},
+                  0, bench_step());
+  CHECK(program.wait() == 1);
+  CHECK_MESSAGE(contains(program.err(), "report.html"), program.err());
+  CHECK(!fs::exists(started));
+}
+
 TEST_CASE("program bench_step: plans, also for a device that is not there") {
   Program plan({"--device", "cuda", "--dry-run"}, 0, bench_step());
   CHECK(plan.wait() == 0);
@@ -119,6 +133,9 @@ TEST_CASE("program bench_step: plans, also for a device that is not there") {
   CHECK(on_cpu.wait() == 0);
   CHECK_MESSAGE(contains(on_cpu.out(), "compile; in inference: contiguous, channels-last, compile, frozen"),
                 on_cpu.out());
+  Program none({"--rounds", "0"}, 0, bench_step());
+  CHECK(none.wait() == 2);
+  CHECK_MESSAGE(contains(none.err(), "--rounds: expects a number above 0, found '0'"), none.err());
   Program unknown({"--only", "vgg"}, 0, bench_step());
   CHECK(unknown.wait() == 2);
   CHECK(contains(unknown.err(), "\"wrn-10-4 training 64\""));

@@ -8,6 +8,7 @@
 
 #include "experiments/command_line.h"
 #include "experiments/commands/command.h"
+#include "experiments/number_checks.h"
 #include "experiments/progress.h"
 #include "experiments/workflow.h"
 
@@ -116,9 +117,9 @@ void add_attack_command(CLI::App& program, Action& action) {
   app.add_option("--other", options->other, "Another data set, to transfer to");
   app.add_option("--image-size", options->image_size,
                  "Resize pictures to this many pixels a side; default: the model's")
-      ->check(CLI::PositiveNumber);
+      ->check(positive_number());
   app.add_option("--limit", options->limit, "Use at most this many training images, balanced over classes")
-      ->check(CLI::PositiveNumber);
+      ->check(positive_number());
   add_common_options(app, options->common);
   app.footer(fmt::format(R"(Examples:
   deepwater attack prune:0.9 model.safetensors out/pruned.safetensors

@@ -12,6 +12,7 @@
 #include "experiments/commands/command.h"
 #include "experiments/machine_rates.h"
 #include "experiments/median.h"
+#include "experiments/number_checks.h"
 #include "experiments/progress.h"
 #include "experiments/table.h"
 #include "experiments/text.h"
@@ -208,7 +209,7 @@ void add_bench_command(CLI::App& program, Action& action) {
   app.add_option("--filter", options->filter, "Only benchmarks whose name this regular expression matches");
   app.add_flag("--list", options->list, "Names of the benchmarks, without running them");
   app.add_option("--min-time", options->min_time, "Seconds each benchmark runs at least")
-      ->check(CLI::PositiveNumber)
+      ->check(positive_number())
       ->capture_default_str();
   add_common_options(app, options->common);
   app.footer(R"(Examples:

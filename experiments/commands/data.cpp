@@ -5,6 +5,7 @@
 
 #include "datasets/convert.h"
 #include "experiments/commands/command.h"
+#include "experiments/number_checks.h"
 #include "experiments/progress.h"
 #include "experiments/table.h"
 #include "experiments/workflow.h"
@@ -91,9 +92,9 @@ int run_convert(const Options& options) {
 void add_spec_options(CLI::App& app, Options& options) {
   app.add_option("spec", options.spec, "Data set, see `deepwater data list`")->required();
   app.add_option("--image-size", options.image_size, "Resize pictures to this many pixels a side")
-      ->check(CLI::PositiveNumber);
+      ->check(positive_number());
   app.add_option("--limit", options.limit, "At most this many training images, balanced over classes")
-      ->check(CLI::PositiveNumber);
+      ->check(positive_number());
 }
 
 void add(CLI::App& app, Action& action, const std::shared_ptr<Options>& options, int (*run)(const Options&)) {
@@ -121,9 +122,9 @@ Examples:
   add_spec_options(show_app, *show);
   show_app.add_option("--out", show->out, "Write a PNG with one row a class");
   show_app.add_option("--rows", show->rows, "Rows of that picture; default: one a class, up to 20")
-      ->check(CLI::PositiveNumber);
+      ->check(positive_number());
   show_app.add_option("--columns", show->columns, "Columns of that picture")
-      ->check(CLI::PositiveNumber)
+      ->check(positive_number())
       ->capture_default_str();
   show_app.footer("Example:\n  deepwater data show synthetic --out sheet.png");
   add(show_app, action, show, run_show);

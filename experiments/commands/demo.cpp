@@ -5,6 +5,7 @@
 #include <CLI/CLI.hpp>
 
 #include "experiments/commands/command.h"
+#include "experiments/number_checks.h"
 
 namespace dw {
 namespace {
@@ -77,13 +78,13 @@ void add_demo_command(CLI::App& program, Action& action) {
       ->capture_default_str();
   app.add_option("--out", options->out, "Folder for keys, models and report.html")->capture_default_str();
   app.add_flag("--quick", options->quick, "Fewer images and epochs: about a minute, less accuracy");
-  app.add_option("--epochs", options->epochs, "Passes over the training images")->check(CLI::PositiveNumber);
+  app.add_option("--epochs", options->epochs, "Passes over the training images")->check(positive_number());
   app.add_option("--limit", options->limit, "Use at most this many training images")
-      ->check(CLI::PositiveNumber);
+      ->check(positive_number());
   app.add_option("--image-size", options->image_size, "Resize pictures to this many pixels a side")
-      ->check(CLI::PositiveNumber);
+      ->check(positive_number());
   app.add_option("--strength", options->strength, "z*: standard errors by which each bit is to stand out")
-      ->check(CLI::PositiveNumber);
+      ->check(positive_number());
   add_common_options(app, options->common);
   app.footer(R"(Examples:
   deepwater demo

@@ -8,6 +8,7 @@
 #include "experiments/commands/marking_options.h"
 #include "experiments/data_free.h"
 #include "experiments/experiment.h"
+#include "experiments/number_checks.h"
 
 namespace dw {
 namespace {
@@ -190,30 +191,28 @@ void add_embed_command(CLI::App& program, Action& action) {
   app.add_option("--out", options->out, "Marked model file; metrics and checkpoint go beside it")->required();
   add_marking_options(app, options->marking);
   app.add_option("--epochs", options->epochs, "Passes over the training images; default 3, distilling 8")
-      ->check(CLI::PositiveNumber);
+      ->check(positive_number());
   app.add_option("--rate", options->rate,
                  "Peak learning rate; default 0.02 fine-tuning, 0.1 distilling and without data")
-      ->check(CLI::PositiveNumber);
-  app.add_option("--batch", options->batch, "Images a step")
-      ->check(CLI::PositiveNumber)
-      ->capture_default_str();
+      ->check(positive_number());
+  app.add_option("--batch", options->batch, "Images a step")->check(positive_number())->capture_default_str();
   app.add_option("--temperature", options->distillation.temperature, "Of the teacher's soft targets")
-      ->check(CLI::PositiveNumber)
+      ->check(positive_number())
       ->capture_default_str();
   app.add_option("--alpha", options->distillation.alpha, "Weight of the soft targets beside the true labels")
       ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str();
   app.add_flag("--soft-only", options->distillation.soft_only, "Distil without the true labels");
   app.add_option("--steps", options->steps, "Steps without data")
-      ->check(CLI::PositiveNumber)
+      ->check(positive_number())
       ->capture_default_str();
   app.add_option("--classes", options->classes, "Without data: of a brought file that does not say")
-      ->check(CLI::PositiveNumber)
+      ->check(positive_number())
       ->capture_default_str();
   app.add_option("--image-size", options->image_size, "Resize pictures to this many pixels a side")
-      ->check(CLI::PositiveNumber);
+      ->check(positive_number());
   app.add_option("--limit", options->limit, "Use at most this many training images, balanced over classes")
-      ->check(CLI::PositiveNumber);
+      ->check(positive_number());
   app.add_flag("--resume", options->resume, "Continue from the checkpoint beside --out where there is one");
   add_common_options(app, options->common);
   app.footer(fmt::format(R"(Examples:

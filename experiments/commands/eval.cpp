@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "experiments/commands/command.h"
+#include "experiments/number_checks.h"
 #include "experiments/profile_report.h"
 #include "experiments/workflow.h"
 
@@ -50,7 +51,7 @@ void add_eval_command(CLI::App& program, Action& action) {
   app.add_option("model", options->model, "Model file written by train or prune")->required();
   app.add_option("--data", options->data, "Data set, as for train")->required();
   app.add_option("--image-size", options->image_size, "Resize pictures to this many pixels a side")
-      ->check(CLI::PositiveNumber);
+      ->check(positive_number());
   add_profile_options(app, options->profile);
   add_common_options(app, options->common);
   app.footer(

@@ -1,4 +1,5 @@
 #include "experiments/commands/marking_options.h"
+#include "experiments/number_checks.h"
 
 #include <fmt/format.h>
 
@@ -14,9 +15,9 @@ void add_marking_options(CLI::App& app, MarkingOptions& options) {
       ->allow_extra_args(false);
   app.add_option("--strength", options.strength,
                  "Same as --option strength=: standard errors by which each bit is to stand out")
-      ->check(CLI::PositiveNumber);
+      ->check(positive_number());
   app.add_option("--lambda", options.lambda, "Same as --option lambda=: weight of the mark's loss")
-      ->check(CLI::PositiveNumber);
+      ->check(positive_number());
   app.add_option("--match", options.match, "Same as --option match=: what holds bits to their target");
   app.add_option("--density", options.density, "Same as --option density=: natural density of the weights");
   app.add_option(

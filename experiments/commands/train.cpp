@@ -5,6 +5,7 @@
 
 #include "experiments/commands/command.h"
 #include "experiments/commands/marking_options.h"
+#include "experiments/number_checks.h"
 #include "experiments/profile_report.h"
 #include "experiments/workflow.h"
 #include "watermark/scheme.h"
@@ -126,18 +127,18 @@ void add_train_command(CLI::App& program, Action& action) {
   add_marking_options(app, options->marking);
   app.add_option("--recipe", options->recipe, "Starting point for the options below, see there")
       ->capture_default_str();
-  app.add_option("--epochs", options->epochs, "Passes over the training images")->check(CLI::PositiveNumber);
-  app.add_option("--batch", options->batch, "Images a step")->check(CLI::PositiveNumber);
-  app.add_option("--lr", options->rate, "Peak learning rate")->check(CLI::PositiveNumber);
+  app.add_option("--epochs", options->epochs, "Passes over the training images")->check(positive_number());
+  app.add_option("--batch", options->batch, "Images a step")->check(positive_number());
+  app.add_option("--lr", options->rate, "Peak learning rate")->check(positive_number());
   app.add_option("--schedule", options->schedule, fmt::format("{}", fmt::join(schedule_names(), ", ")));
   app.add_option("--weight-decay", options->decay, "L2 penalty on every parameter")
-      ->check(CLI::NonNegativeNumber);
+      ->check(non_negative_number());
   app.add_option("--augment", options->augmentation,
                  "none, crop, standard (crop and flip); default: by data set");
   app.add_option("--image-size", options->image_size, "Resize pictures to this many pixels a side")
-      ->check(CLI::PositiveNumber);
+      ->check(positive_number());
   app.add_option("--limit", options->limit, "Use at most this many training images, balanced over classes")
-      ->check(CLI::PositiveNumber);
+      ->check(positive_number());
   app.add_flag("--resume", options->resume, "Continue from the checkpoint beside --out where there is one");
   app.add_option("--graph", options->graph,
                  "Capture the training step once and replay it, with the same bits: auto does so on a GPU")
