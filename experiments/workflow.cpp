@@ -107,8 +107,7 @@ std::string epoch_line(const EpochMetrics& metrics, int64_t epochs, bool marked)
 // Found out before hours of training, and before the claim speaks of a model.
 void require_writable(const std::filesystem::path& path) {
   if (path.empty()) return;
-  require(!std::filesystem::is_directory(path), "{} is a folder, expected a file to write",
-          path.string());
+  require(!std::filesystem::is_directory(path), "{} is a folder, expected a file to write", path.string());
   const AtomicFile never_committed(path);
 }
 
