@@ -63,6 +63,15 @@ bool any_failed(const std::vector<VariantResult>& variants) {
   return std::ranges::any_of(variants, [](const VariantResult& each) { return !each.error.empty(); });
 }
 
+// Calls visit(problem, side, variant) for all variants of both sides.
+template <typename Visit>
+void each_variant(const StepBenchmark& benchmark, const Visit& visit) {
+  for (const StepResult& result : benchmark.results) {
+    for (const VariantResult& variant : result.ours) visit(result.problem, "ours", variant);
+    for (const VariantResult& variant : result.pytorch) visit(result.problem, "PyTorch", variant);
+  }
+}
+
 Json variants_json(const std::vector<VariantResult>& variants) {
   Json list = Json::array();
   for (const VariantResult& variant : variants) {
@@ -153,28 +162,23 @@ Table training_table(const StepBenchmark& benchmark) {
 Table variant_table(const StepBenchmark& benchmark) {
   Table table({"problem", "side", "variant", "step ms", "with data ms", "first step s", "from its start s",
                "peak MB"});
-  for (const StepResult& result : benchmark.results)
-    for (const auto& [side, variants] :
-         {std::pair("ours", &result.ours), std::pair("PyTorch", &result.pytorch)})
-      for (const VariantResult& variant : *variants) {
-        const auto figure = [&](Figure of) { return or_dash(variant.*of, three_digits(variant.*of)); };
-        if (!variant.error.empty()) continue;
-        table.add_row({result.problem.name(), side, variant.variant, figure(&VariantResult::milliseconds),
-                       figure(&VariantResult::milliseconds_with_data), figure(&VariantResult::first_seconds),
-                       figure(&VariantResult::start_seconds), figure(&VariantResult::peak_megabytes)});
-      }
+  each_variant(benchmark, [&](const StepProblem& problem, const char* side, const VariantResult& variant) {
+    if (!variant.error.empty()) return;
+    const auto figure = [&](Figure of) { return or_dash(variant.*of, three_digits(variant.*of)); };
+    table.add_row({problem.name(), side, variant.variant, figure(&VariantResult::milliseconds),
+                   figure(&VariantResult::milliseconds_with_data), figure(&VariantResult::first_seconds),
+                   figure(&VariantResult::start_seconds), figure(&VariantResult::peak_megabytes)});
+  });
   return table;
 }
 
 std::string failures_text(const StepBenchmark& benchmark) {
   std::string text;
-  for (const StepResult& result : benchmark.results)
-    for (const auto& [side, variants] :
-         {std::pair("ours", &result.ours), std::pair("PyTorch", &result.pytorch)})
-      for (const VariantResult& variant : *variants)
-        if (!variant.error.empty())
-          text += fmt::format("not measured: {}, {}, {}: {}\n", result.problem.name(), side, variant.variant,
-                              variant.error);
+  each_variant(benchmark, [&](const StepProblem& problem, const char* side, const VariantResult& variant) {
+    if (!variant.error.empty())
+      text +=
+          fmt::format("not measured: {}, {}, {}: {}\n", problem.name(), side, variant.variant, variant.error);
+  });
   return text;
 }
 

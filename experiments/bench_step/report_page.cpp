@@ -80,7 +80,6 @@ void add_rates(HtmlReport& report, const StepBenchmark& benchmark) {
 HtmlReport step_report_page(const StepBenchmark& benchmark, const StepPlan& plan,
                             const StepBenchmarkOptions& options, const std::string& command) {
   const Rows rows = step_comparisons(benchmark, plan);
-  const bool both = !benchmark.pytorch_versions.empty();
   HtmlReport report("Steps beside PyTorch's");
   report.lead(goals_text(benchmark, plan) + ".");
   report.section("Figures and goals");
@@ -104,7 +103,8 @@ HtmlReport step_report_page(const StepBenchmark& benchmark, const StepPlan& plan
 
   std::vector<std::pair<std::string, std::string>> facts = environment_rows(describe_environment());
   facts.insert(facts.begin(), {"command", command});
-  facts.emplace_back("PyTorch", both ? benchmark.pytorch_versions : benchmark.pytorch_error);
+  facts.emplace_back(
+      "PyTorch", benchmark.pytorch_versions.empty() ? benchmark.pytorch_error : benchmark.pytorch_versions);
   facts.emplace_back("rounds", fmt::format("{}, of which medians", options.rounds));
   facts.emplace_back("matrix product",
                      fmt::format("{:.0f} GFLOP/s, {}", benchmark.matmul_operations_per_second / 1e9,
