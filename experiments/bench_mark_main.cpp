@@ -7,13 +7,12 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
-#include "core/files.h"
 #include "experiments/bench_mark/report.h"
+#include "experiments/benchmark_files.h"
 #include "experiments/command_line.h"
 #include "experiments/machine_rates.h"
 #include "experiments/number_checks.h"
 #include "experiments/progress.h"
-#include "experiments/workflow.h"
 
 namespace dw {
 namespace {
@@ -38,9 +37,7 @@ std::vector<int64_t> sizes_up_to(int64_t largest) {
 int run(const Options& options, const std::string& command) {
   apply_common_options(options.common);
   const Device device = parse_device(options.common.device);
-  const std::filesystem::path page_file = options.out / "report.html",
-                              json_file = options.out / "result.json";
-  require_writable(page_file);
+  const BenchmarkFiles files(options.out);
   MarkBenchmark result;
   result.command = command;
   std::unique_ptr<ChildProcess> pytorch;
@@ -62,9 +59,8 @@ int run(const Options& options, const std::string& command) {
   result.verifications = measure_verification(options.suspect_weights, options.keys, progress);
   bar.finish();
 
-  report_of(result).write(page_file);
   const std::string json = json_of(result).dump(2) + "\n";
-  write_file_atomically(json_file, json);
+  files.write(report_of(result), json);
   if (options.common.json) {
     fmt::print("{}", json);
     return 0;
@@ -72,7 +68,7 @@ int run(const Options& options, const std::string& command) {
   fmt::print("{}\n{}\n{}", gradient_table(result).text(), verification_table(result).text(),
              goal_table(goals_of(result)).text());
   fmt::print("\nmemory moves {:.1f} GB/s; {} threads; report: {}\n", result.memory_rate / 1e9, thread_count(),
-             page_file.string());
+             files.page().string());
   return 0;
 }
 
@@ -86,7 +82,8 @@ int main(int argc, char** argv) {
       "bench_mark");
   app.add_option("--python", options.python, "A Python with PyTorch, to compare the gradient with");
   app.add_option("--out", options.out, "Folder of report.html and result.json")->capture_default_str();
-  app.add_option("--weights", options.weights, "Most weights whose gradient is timed")
+  app.add_option("--weights", options.weights,
+                 "Most weights whose gradient is timed, rounded up to whole layers")
       ->check(CLI::Range(int64_t{40'000}, int64_t{4'000'000'000}))
       ->capture_default_str();
   app.add_option("--pytorch-weights", options.pytorch_weights,

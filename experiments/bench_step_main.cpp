@@ -5,14 +5,13 @@
 #include <filesystem>
 #include <nlohmann/json.hpp>
 
-#include "core/files.h"
 #include "experiments/bench_step/report.h"
 #include "experiments/bench_step/worker.h"
+#include "experiments/benchmark_files.h"
 #include "experiments/command_line.h"
 #include "experiments/installation.h"
 #include "experiments/number_checks.h"
 #include "experiments/progress.h"
-#include "experiments/workflow.h"
 
 namespace dw {
 namespace {
@@ -98,9 +97,7 @@ int run(const Options& options, const std::string& command) {
   require_profile_options(options.profile);
   if (options.profile.wanted) return run_profiles(plan, options, device);
   if (options.worker) return run_bench_step_worker(device);
-  const std::filesystem::path page_file = options.out / "report.html",
-                              json_file = options.out / "result.json";
-  require_writable(page_file);
+  const BenchmarkFiles files(options.out);
   // Waiting threads that sleep soon slow small steps down, PyTorch's most of all. A benchmark has the machine
   // to itself: both sides wait as OpenMP does by default.
   for (const char* setting : {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"}) ::unsetenv(setting);
@@ -112,8 +109,7 @@ int run(const Options& options, const std::string& command) {
     fmt::print(stderr, "deepwater: only our side is measured, PyTorch of {} gave: {}\n", options.python,
                benchmark.pytorch_error);
   const std::string json = step_report_json(benchmark, plan, device, settings).dump(2) + "\n";
-  step_report_page(benchmark, plan, settings, command).write(page_file);
-  write_file_atomically(json_file, json);
+  files.write(step_report_page(benchmark, plan, settings, command), json);
   if (options.common.json) {
     fmt::print("{}", json);
     return our_side_failed(benchmark) ? 1 : 0;
@@ -124,7 +120,7 @@ int run(const Options& options, const std::string& command) {
   fmt::print("{}\n", text(comparisons));
   if (!training.rows().empty()) fmt::print("{}\n", text(training));
   fmt::print("{}{}\nReport: {}\n{}.\n", failures_text(benchmark), step_report_footer(benchmark, settings),
-             page_file.string(), goals_text(benchmark, plan));
+             files.page().string(), goals_text(benchmark, plan));
   return our_side_failed(benchmark) ? 1 : 0;
 }
 

@@ -1,4 +1,5 @@
-// bench_step: its JSON for a small problem, its plans and its errors. Speed itself is no matter of tests.
+// bench_step and bench_mark: their JSON and page for small problems, plans and errors. Speed itself is no
+// matter of tests.
 #include "tests/program_support.h"
 
 using namespace dw;
@@ -9,6 +10,10 @@ namespace {
 
 std::string bench_step() {
   return program_path("bench_step").string();
+}
+
+std::string bench_mark() {
+  return program_path("bench_mark").string();
 }
 
 std::vector<std::string> small(const ScratchFolder& folder, std::vector<std::string> more) {
@@ -30,6 +35,9 @@ TEST_CASE("program bench_step: a small problem without PyTorch, as JSON") {
   CHECK_MESSAGE(program.wait() == 0, program.err());
   const json report = json::parse(program.out());
   CHECK(json::parse(read_text_file(folder / "out" / "result.json")) == report);
+  const std::string page = read_text_file(folder / "out" / "report.html");
+  CHECK(contains(page, ">Start and memory</h2>"));
+  CHECK(!contains(page, ">Time</h2>"));  // nothing to compare with, no convolution to rate
   for (const char* const key : {"commit", "date", "cpu", "cores", "compiler", "device", "matmul"})
     CHECK(report.contains(key));
   CHECK(report["threads"] == 1);
@@ -109,18 +117,47 @@ TEST_CASE("program bench_step: what kept PyTorch from answering is told, and all
   CHECK_MESSAGE(contains(chatty.err(), "hello"), chatty.err());
 }
 
-TEST_CASE("program bench_step: a folder that cannot be written is told before anything is measured") {
+TEST_CASE(
+    "program bench_step, bench_mark: a folder that cannot be written is told before anything is measured") {
   const ScratchFolder folder;
   write_file_atomically(folder / "file", "not a folder");
+  fs::create_directories(folder / "taken" / "result.json");
   const fs::path python = folder / "python", started = folder / "started";
   write_file_atomically(python, "#!/bin/sh\ntouch " + started.string() + "\n");
   fs::permissions(python, fs::perms::owner_all);
-  Program program({"--only", "lenet-5 inference 1", "--rounds", "1", "--python", python.string(), "--out",
-                   (folder / "file" / "out").string()},
-                  0, bench_step());
-  CHECK(program.wait() == 1);
-  CHECK_MESSAGE(contains(program.err(), "report.html"), program.err());
-  CHECK(!fs::exists(started));
+  for (const std::string& benchmark : {bench_step(), bench_mark()})
+    for (const auto& [out, named] : {std::pair{folder / "file" / "out", "report.html"},
+                                     std::pair{folder / "taken", "result.json is a folder"}}) {
+      Program program({"--rounds", "1", "--python", python.string(), "--out", out.string()}, 0, benchmark);
+      CHECK(program.wait() == 1);
+      CHECK_MESSAGE(contains(program.err(), named), program.err());
+      CHECK(!fs::exists(started));
+    }
+}
+
+TEST_CASE("program bench_mark: sizes and keys as asked for, one result as JSON, table and page") {
+  const ScratchFolder folder;
+  const std::vector<std::string> asked{
+      "--device", "cpu", "--threads", "1", "--weights", "80000", "--suspect-weights",      "40000",
+      "--keys",   "20",  "--rounds",  "1", "--quiet",   "--out", (folder / "out").string()};
+  Program tables(asked, 0, bench_mark());
+  CHECK_MESSAGE(tables.wait() == 0, tables.err());
+  for (const char* const part : {"ns a weight", "null keys", "verification linear", "report.html"})
+    CHECK_MESSAGE(contains(tables.out(), part), tables.out());
+  CHECK(contains(read_text_file(folder / "out" / "report.html"), "</svg>"));
+  std::vector<std::string> for_programs = asked;
+  for_programs.emplace_back("--json");
+  Program program(for_programs, 0, bench_mark());
+  CHECK_MESSAGE(program.wait() == 0, program.err());
+  const json report = json::parse(program.out());
+  CHECK(json::parse(read_text_file(folder / "out" / "result.json")) == report);
+  const json& largest = report["gradients"].back();
+  CHECK(largest["weights"] == 3 * 64 * 64 * 9);  // whole layers
+  CHECK(largest["milliseconds"].get<double>() > 0);
+  CHECK(report["compared"].empty());
+  CHECK(report["verifications"][0]["null_keys"] == 20);
+  CHECK(report["verifications"][0]["seconds"].get<double>() > 0);
+  for (const json& goal : report["goals"]) CHECK(goal["met"].is_null());  // too small to tell
 }
 
 TEST_CASE("program bench_step: plans, also for a device that is not there") {

@@ -253,9 +253,10 @@ std::string step_report_footer(const StepBenchmark& benchmark, const StepBenchma
   const Environment environment = describe_environment();
   const std::string gpu = gpu_description();
   return fmt::format(
-      "Medians of {} rounds; {} threads each; {}; {}{}, {} cores; {}; commit {}; matrix product {:.0f} "
+      "{}; {} threads each; {}; {}{}, {} cores; {}; commit {}; matrix product {:.0f} "
       "GFLOP/s.",
-      options.rounds, environment.threads,
+      options.rounds == 1 ? "One round" : fmt::format("Medians of {} rounds", options.rounds),
+      environment.threads,
       benchmark.pytorch_versions.empty() ? fmt::format("without PyTorch ({})", benchmark.pytorch_error)
                                          : benchmark.pytorch_versions,
       gpu.empty() ? "" : gpu + "; ", environment.cpu, environment.cores, environment.date, environment.commit,

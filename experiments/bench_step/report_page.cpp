@@ -1,7 +1,9 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <iterator>
 #include <limits>
+#include <vector>
 
 #include "experiments/bench_step/report.h"
 #include "experiments/command_line.h"
@@ -23,17 +25,19 @@ Rows rows_with(const Rows& all, const std::string& unit, const std::string& part
   return rows;
 }
 
-void add_bars(HtmlReport& report, BarChart chart, const std::string& title, const std::string& caption) {
-  if (chart.groups.empty()) return;
+BarChart chart_named(const std::string& title, const std::string& caption, const std::string& label) {
+  BarChart chart;
   chart.figure = {title, caption, chart_width};
+  chart.y.label = label;
   chart.y.lowest = 0;
-  report.plot(plot(chart), caption);
+  return chart;
 }
 
 // How many times as fast as PyTorch, beside the goals.
-void add_ratios(HtmlReport& report, const Rows& rows, const std::string& title) {
-  BarChart chart;
-  chart.y.label = "PyTorch's time / ours";
+BarChart ratio_chart(const Rows& rows, const std::string& title) {
+  BarChart chart = chart_named(
+      title, "PyTorch's best variant, or the one that is named, beside our best; at 1 both are as fast.",
+      "PyTorch's time / ours");
   chart.series = {{"found", {}}, {"goal", {}}};
   for (const StepComparison& row : rows) {
     if (!row.has_pytorch()) continue;
@@ -41,14 +45,12 @@ void add_ratios(HtmlReport& report, const Rows& rows, const std::string& title) 
     chart.series[0].values.push_back(row.ratio());
     chart.series[1].values.push_back(row.goal);
   }
-  add_bars(report, chart, title,
-           "PyTorch's best variant, or the one that is named, beside our best; at 1 both are as fast.");
+  return chart;
 }
 
 // A figure of ours beside PyTorch's.
-void add_sides(HtmlReport& report, const Rows& rows, const std::string& title, const std::string& label) {
-  BarChart chart;
-  chart.y.label = label;
+BarChart side_chart(const Rows& rows, const std::string& title, const std::string& label) {
+  BarChart chart = chart_named(title, "Less is better.", label);
   chart.series = {{"this program", {}}, {"PyTorch", {}}};
   for (const StepComparison& row : rows) {
     chart.groups.push_back(row.what);
@@ -56,12 +58,15 @@ void add_sides(HtmlReport& report, const Rows& rows, const std::string& title, c
     chart.series[1].values.push_back(row.has_pytorch() ? row.pytorch
                                                        : std::numeric_limits<double>::quiet_NaN());
   }
-  add_bars(report, chart, title, "Less is better.");
+  return chart;
 }
 
-void add_rates(HtmlReport& report, const StepBenchmark& benchmark) {
-  BarChart chart;
-  chart.y.label = "% of the matrix product rate";
+BarChart rate_chart(const StepBenchmark& benchmark) {
+  BarChart chart = chart_named(
+      "Rate of arithmetic",
+      "Operations by the definition of each layer, convolutions and products only; Winograd's algorithm "
+      "needs fewer, so that a step can be faster than a matrix product.",
+      "% of the matrix product rate");
   chart.series = {{"this program", {}}};
   for (const StepResult& result : benchmark.results) {
     const double share = matmul_share(result, benchmark);
@@ -70,9 +75,14 @@ void add_rates(HtmlReport& report, const StepBenchmark& benchmark) {
     chart.series[0].values.push_back(100 * share);
   }
   chart.horizontal = {{100, "matrix product"}};
-  add_bars(report, chart, "Rate of arithmetic",
-           "Operations by the definition of each layer, convolutions and products only; Winograd's algorithm "
-           "needs fewer, so that a step can be faster than a matrix product.");
+  return chart;
+}
+
+// Charts with nothing to show are left out, and with the last of them the section.
+void add_section(HtmlReport& report, const std::string& title, std::vector<BarChart> charts) {
+  std::erase_if(charts, [](const BarChart& chart) { return chart.groups.empty(); });
+  if (!charts.empty()) report.section(title);
+  for (const BarChart& chart : charts) report.plot(plot(chart), chart.figure.description);
 }
 
 }  // namespace
@@ -90,14 +100,13 @@ HtmlReport step_report_page(const StepBenchmark& benchmark, const StepPlan& plan
   if (const Table training = training_table(benchmark); !training.rows().empty()) report.table(training);
   if (const std::string failures = failures_text(benchmark); !failures.empty()) report.code(failures);
 
-  report.section("Time");
-  add_ratios(report, rows_with(rows, "ms", " training "), "Training steps");
-  add_ratios(report, rows_with(rows, "ms", " inference "), "Inference");
-  add_rates(report, benchmark);
-  report.section("Start and memory");
-  add_sides(report, rows_with(rows, "s", ""), "From the start of the process to its first step's end",
-            "seconds");
-  add_sides(report, rows_with(rows, "MB", ""), "Peak memory", "MB");
+  add_section(report, "Time",
+              {ratio_chart(rows_with(rows, "ms", " training "), "Training steps"),
+               ratio_chart(rows_with(rows, "ms", " inference "), "Inference"), rate_chart(benchmark)});
+  add_section(report, "Start and memory",
+              {side_chart(rows_with(rows, "s", ""), "From the start of the process to its first step's end",
+                          "seconds"),
+               side_chart(rows_with(rows, "MB", ""), "Peak memory", "MB")});
   report.section("Every variant");
   report.table(variant_table(benchmark));
 
@@ -105,7 +114,8 @@ HtmlReport step_report_page(const StepBenchmark& benchmark, const StepPlan& plan
   facts.insert(facts.begin(), {"command", command});
   facts.emplace_back(
       "PyTorch", benchmark.pytorch_versions.empty() ? benchmark.pytorch_error : benchmark.pytorch_versions);
-  facts.emplace_back("rounds", fmt::format("{}, of which medians", options.rounds));
+  facts.emplace_back("rounds",
+                     fmt::format("{}{}", options.rounds, options.rounds == 1 ? "" : ", of which medians"));
   facts.emplace_back("matrix product",
                      fmt::format("{:.0f} GFLOP/s, {}", benchmark.matmul_operations_per_second / 1e9,
                                  name_of(plan.matmul_dtype)));
