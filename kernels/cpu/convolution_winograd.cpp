@@ -118,13 +118,16 @@ void transform_items(const FilterLayout& layout, int64_t begin, int64_t end, con
 }
 
 /// All filters are transformed first, unless they are `kept` from before, then block after block of tiles is
-/// multiplied by them.
+/// multiplied by some of them after the other.
 template <typename Pass, typename Read>
 void convolve_blocks(const Tiling& tiling, const Images<const float>& in, const Read& read, const float* kept,
                      const Images<float>& out) {
   constexpr int side = Pass::Window::to, points = side * side;
   const int64_t in_stride = Transformed::stride(tiling.block_tiles(), in.channels);
-  const int64_t out_stride = Transformed::stride(tiling.block_tiles(), out.channels);
+  // So few that products are transformed back before they leave the caches, but worth another reading of the
+  // inputs.
+  const int64_t at_once = std::min<int64_t>(out.channels, in.channels >= 128 ? 32 : 64);
+  const int64_t out_stride = Transformed::stride(tiling.block_tiles(), at_once);
   const int64_t per_thread = points * (in_stride + out_stride) + in.channels + out.channels;
   const FilterLayout layout{in.channels, out.channels};
   const SharedWork made(kept != nullptr ? 0 : layout.size());
@@ -141,15 +144,18 @@ void convolve_blocks(const Tiling& tiling, const Images<const float>& in, const 
     std::fill_n(zeros, in.channels, 0.0F);
     float* unused = zeros + in.channels;
     const Transformed inputs{unused + out.channels, in.channels, in_stride};
-    const Transformed products{inputs.data + points * in_stride, out.channels, out_stride};
+    float* results = inputs.data + points * in_stride;
 #pragma omp for schedule(static) nowait
     for (int64_t block = 0; block < tiling.blocks; ++block) {
       const TileRange range{tiling, tiling.first_tile(block), tiling.first_tile(block + 1)};
       transform_windows<typename Pass::Window>(range, in, zeros, inputs);
       const auto multiply_all =
           vectors_of(out.channels) == 2 ? multiply_filters<side, 2> : multiply_filters<side, 1>;
-      multiply_all(inputs, layout, filters, range.count(), products, false);
-      transform_outputs<typename Pass::Result>(range, products, out, unused);
+      for (int64_t first = 0; first < out.channels; first += at_once) {
+        const Transformed products{results, std::min(at_once, out.channels - first), out_stride};
+        multiply_all(inputs, layout, filters + first * in.channels, range.count(), products, false);
+        transform_outputs<typename Pass::Result>(range, products, out.from(first), unused);
+      }
     }
   }
 }

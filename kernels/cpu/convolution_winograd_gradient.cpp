@@ -27,9 +27,10 @@ void multiply_channels(const Transformed& left, Channels rows, const Transformed
       for (int64_t row = 0; row < use.rows; ++row) {
         const int64_t point = (use.row + row) * side + use.column;
         multiply_rows<decltype(vectors)::value>(
-            {use.columns, left.point_stride, right.point_stride}, {tiles, left.channels, right.channels},
-            {rows.count, 1, columns.count}, left.at(point, 0) + rows.first,
-            right.at(point, 0) + columns.first + column, sum + column, accumulate || row > 0);
+            {use.columns, left.point_stride, right.point_stride},
+            {tiles, left.tile_stride, right.tile_stride}, {rows.count, 1, columns.count},
+            left.at(point, 0) + rows.first, right.at(point, 0) + columns.first + column, sum + column,
+            accumulate || row > 0);
       }
     });
   }
@@ -55,11 +56,12 @@ struct FilterGradient {
 template <typename Stride>
 void sum_by_tiles(const FilterGradient<Stride>& g) {
   constexpr int side = Stride::Input::to, points = side * side, filters = filter_points * filter_points;
+  constexpr int64_t most_columns = 64;
   const int64_t inputs = g.in.channels, outputs = g.out.channels, blocks = g.tiling.blocks;
   const int64_t in_stride = Transformed::stride(g.tiling.block_tiles(), inputs);
   const int64_t out_stride = Transformed::stride(g.tiling.block_tiles(), outputs);
   const int64_t beside = std::max(inputs, outputs);
-  const int64_t per_thread = points * (in_stride + out_stride) + beside;
+  const int64_t per_thread = points * (in_stride + out_stride) + beside + filters * most_columns;
   const int64_t count = filters * inputs * outputs;
   const int64_t parts = std::min(blocks, std::clamp<int64_t>((1 << 20) / count, 4, 32));
   const Buffer sums = float_buffer(parts * count);
@@ -70,6 +72,7 @@ void sum_by_tiles(const FilterGradient<Stride>& g) {
     std::fill_n(zeros, beside, 0.0F);
     const Transformed left{zeros + beside, outputs, out_stride};
     const Transformed right{left.data + points * out_stride, inputs, in_stride};
+    float* totals = right.data + points * in_stride;
 #pragma omp for schedule(static)
     for (int64_t part = 0; part < parts; ++part) {
       float* sum = floats(sums) + part * count;
@@ -83,13 +86,22 @@ void sum_by_tiles(const FilterGradient<Stride>& g) {
     }
 #pragma omp for collapse(2) nowait
     for (int64_t output = 0; output < outputs; ++output)
-      for (int64_t input = 0; input < inputs; input += lanes)
-        g.write(output, input, [&](int filter) {
-          const float* sum = floats(sums) + (filter * outputs + output) * inputs + input;
-          Vector total = load(sum);
-          for (int64_t part = 1; part < parts; ++part) total += load(sum + part * count);
-          return total;
-        });
+      for (int64_t first = 0; first < inputs; first += most_columns) {
+        // Along rows: what belongs to one input channel falls into one cache set.
+        const int64_t columns = std::min(most_columns, inputs - first);
+        for (int64_t filter = 0; filter < filters; ++filter) {
+          const float* sum = floats(sums) + (filter * outputs + output) * inputs + first;
+          float* total = totals + filter * most_columns;
+          for (int64_t column = 0; column < columns; column += lanes) {
+            Vector value = load(sum + column);
+            for (int64_t part = 1; part < parts; ++part) value += load(sum + part * count + column);
+            store(value, total + column);
+          }
+        }
+        for (int64_t column = 0; column < columns; column += lanes)
+          g.write(output, first + column,
+                  [&](int filter) { return load(totals + filter * most_columns + column); });
+      }
   }
 }
 
@@ -99,15 +111,16 @@ void sum_by_channels(const FilterGradient<Stride>& g) {
   constexpr int side = Stride::Input::to, points = side * side, filters = filter_points * filter_points;
   constexpr int64_t most_rows = 32, most_columns = 128;
   const int64_t inputs = g.in.channels, outputs = g.out.channels, tiles = g.tiling.tiles;
-  const int64_t in_stride = Transformed::stride(tiles, inputs), beside = std::max(inputs, outputs);
-  const int64_t out_stride = Transformed::stride(tiles, outputs);
+  const int64_t in_tile = inputs + Transformed::cache_line, in_stride = Transformed::stride(tiles, in_tile);
+  const int64_t out_tile = outputs + Transformed::cache_line;
+  const int64_t out_stride = Transformed::stride(tiles, out_tile), beside = std::max(inputs, outputs);
   const Buffer transformed = float_buffer(points * (in_stride + out_stride) + beside);
   const int64_t per_thread = filters * most_rows * most_columns;
   const Buffer scratch = float_buffer(per_thread * omp_get_max_threads());
   float* zeros = floats(transformed);
   std::fill_n(zeros, beside, 0.0F);
-  const Transformed left{zeros + beside, outputs, out_stride};
-  const Transformed right{left.data + points * out_stride, inputs, in_stride};
+  const Transformed left{zeros + beside, outputs, out_stride, out_tile};
+  const Transformed right{left.data + points * out_stride, inputs, in_stride, in_tile};
 #pragma omp parallel
   {
 #pragma omp for schedule(static)

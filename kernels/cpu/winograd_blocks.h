@@ -107,16 +107,21 @@ struct Images {
 };
 
 /// A block of transformed tiles: [points][tiles][channels]. A point's matrix takes one cache line more than
-/// it needs, so that the same channel of all points does not fall into one cache set.
+/// it needs, so that the same channel of all points does not fall into one cache set; where products are
+/// summed over many tiles, so does a tile.
 struct Transformed {
   float* data;
-  int64_t channels, point_stride;
+  int64_t channels, point_stride, tile_stride = channels;
 
-  float* at(int64_t point, int64_t tile) const { return data + point * point_stride + tile * channels; }
+  float* at(int64_t point, int64_t tile) const { return data + point * point_stride + tile * tile_stride; }
   /// The same from a tile, or from a channel on.
-  Transformed from(int64_t tile) const { return {at(0, tile), channels, point_stride}; }
-  Transformed from_channel(int64_t channel) const { return {data + channel, channels, point_stride}; }
-  static int64_t stride(int64_t tiles, int64_t channels) { return tiles * channels + 16; }
+  Transformed from(int64_t tile) const { return {at(0, tile), channels, point_stride, tile_stride}; }
+  Transformed from_channel(int64_t channel) const {
+    return {data + channel, channels, point_stride, tile_stride};
+  }
+  static int64_t stride(int64_t tiles, int64_t channels) { return tiles * channels + cache_line; }
+
+  static constexpr int64_t cache_line = 16;
 };
 
 /// Tiles [first, end) of a tiling.
