@@ -170,6 +170,9 @@ const std::vector<ConvShape> shapes = {
     {15, 32, 17, 16, 80, 3, 3, 2, 1, 1, 1},
     {10, 64, 18, 23, 32, 3, 3, 2, 1, 1, 1},
     {16, 64, 17, 16, 64, 3, 3, 2, 1, 1, 1},
+    // Outputs of a block of tiles, and columns of the sums of filters' gradient, in several stretches.
+    {6, 144, 9, 8, 48, 3, 3, 1, 1, 1, 1},
+    {14, 80, 8, 8, 16, 3, 3, 1, 1, 1, 1},
     // Large enough for oneDNN.
     {16, 3, 32, 32, 64, 3, 3, 1, 1, 1, 1},
     {30, 16, 33, 31, 32, 3, 3, 2, 0, 1, 1},
